@@ -45,6 +45,7 @@
 //! See [`place::Home`], which names every path, and [`state`], which says how records change.
 
 pub mod failure;
+pub mod image;
 pub mod place;
 pub mod state;
 pub mod sys;

@@ -1,0 +1,133 @@
+//! Layers in the making: from an empty directory that only its maker may touch to one that everybody shares.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use rustix::fs::FlockOperation;
+
+use super::Watch;
+use super::digest::Digest;
+use super::store;
+use super::store::LayerRecord;
+use crate::failure::Doing;
+use crate::failure::Result;
+use crate::place::Home;
+use crate::state;
+use crate::state::Lock;
+
+/// Directories of ours in `making/`; other rooms have other beginnings.
+const PREFIX: &str = "layer-";
+
+/// A directory in the making. Locked while its maker lives; taken away again unless it is committed.
+pub(super) struct Draft<'a> {
+    home: &'a Home,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl<'a> Draft<'a> {
+    /// Makes an empty one.
+    pub(super) fn begin(home: &'a Home) -> Result<Draft<'a>> {
+        let making = home.making();
+        let made = (|| {
+            fs::create_dir_all(&making)?;
+            loop {
+                let path = making.join(format!("{PREFIX}{}", &state::random_hex()[..16]));
+                fs::create_dir(&path)?;
+                let lock = File::open(&path)?;
+                rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+                // A sweeper may have taken it between the two calls.
+                if fs::metadata(&path).is_ok_and(|found| lock.metadata().is_ok_and(|ours| ours.ino() == found.ino())) {
+                    return Ok::<_, io::Error>((path, lock));
+                }
+            }
+        })();
+        let (path, lock) = made.doing(|| format!("cannot make a directory in {}", making.display()))?;
+        Ok(Draft { home, path, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the directory its place among the layers. If somebody else was first, theirs stays.
+    pub(super) fn commit(self, key: &str, record: &LayerRecord) -> Result<()> {
+        place(self.home, &self.path, key, record)
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        // After a commit there is nothing left to take away.
+        let _ = state::discard(self.home, &self.path);
+    }
+}
+
+/// Moves a finished directory among the layers. If there is such a layer, the directory goes to the trash.
+pub(super) fn place(home: &Home, directory: &Path, key: &str, record: &LayerRecord) -> Result<()> {
+    let target = store::layer_directory(home, key);
+    if !target.is_dir() {
+        state::write_json(&store::layer_record(home, key), record)?;
+    }
+    match fs::rename(directory, &target) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+            state::discard(home, directory)
+        }
+        outcome => outcome.doing(|| format!("cannot store layer {key}")),
+    }
+}
+
+/// Takes away what makers left behind that did not live to finish; says whether there was something.
+pub(super) fn sweep(home: &Home) -> bool {
+    let Ok(entries) = fs::read_dir(home.making()) else { return false };
+    let mut swept = false;
+    for entry in entries.flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let Ok(directory) = File::open(entry.path()) else { continue };
+        if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            swept |= state::discard(home, &entry.path()).is_ok();
+        }
+    }
+    swept
+}
+
+/// Waits until nobody else makes this layer.
+pub(super) fn lock(home: &Home, diff_id: &Digest, watch: &dyn Watch) -> Result<Lock> {
+    let name = format!("layer-{}", diff_id.hex());
+    if let Some(lock) = Lock::attempt(home, &name)? {
+        return Ok(lock);
+    }
+    watch.note(&format!("{}: waiting for another command that fetches it", diff_id.short()));
+    Lock::alone(home, &name)
+}
+
+/// The chain id of a layer upon others (OCI image-spec, config.md): what it is called if it depends on them.
+pub(super) fn chain(below: Option<&Digest>, diff_id: &Digest) -> Digest {
+    match below {
+        None => diff_id.clone(),
+        Some(below) => Digest::of(format!("{below} {diff_id}").as_bytes()),
+    }
+}
+
+/// The directory this layer has in the store, if it is there.
+pub(super) fn present(home: &Home, diff_id: &Digest, chain: &Digest) -> Option<String> {
+    [diff_id, chain].into_iter().map(|digest| digest.hex().to_owned()).find(|key| store::layer_directory(home, key).is_dir())
+}
+
+/// The directories' names of a whole stack, the lowest first; for a layer that is not there, the name it would have.
+pub(super) fn keys(home: &Home, diff_ids: &[Digest]) -> Vec<String> {
+    let mut below: Option<Digest> = None;
+    let mut keys = Vec::new();
+    for diff_id in diff_ids {
+        let chain = chain(below.as_ref(), diff_id);
+        keys.push(present(home, diff_id, &chain).unwrap_or_else(|| diff_id.hex().to_owned()));
+        below = Some(chain);
+    }
+    keys
+}

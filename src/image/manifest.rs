@@ -1,0 +1,184 @@
+//! Manifests and indexes: what a registry says an image is made of, read with suspicion.
+
+use serde::Deserialize;
+
+use super::digest::Digest;
+use super::platform::Platform;
+use crate::failure::Failure;
+use crate::failure::Result;
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// What we tell registries we understand.
+pub(super) const ACCEPTED: &[&str] = &[OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST];
+
+/// A document a tag or digest leads to.
+#[derive(Debug)]
+pub(super) enum Document {
+    Image(Manifest),
+    Index(Vec<IndexEntry>),
+}
+
+/// An image for one platform.
+#[derive(Debug)]
+pub(super) struct Manifest {
+    pub(super) config: Blob,
+    /// The lowest first.
+    pub(super) layers: Vec<Blob>,
+}
+
+/// A blob by the name and size it must have.
+#[derive(Debug, Clone)]
+pub(super) struct Blob {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+/// One image of an index.
+#[derive(Debug)]
+pub(super) struct IndexEntry {
+    pub(super) blob: Blob,
+    pub(super) platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    schema_version: u32,
+    media_type: Option<String>,
+    config: Option<RawBlob>,
+    layers: Option<Vec<RawBlob>>,
+    manifests: Option<Vec<RawBlob>>,
+    fs_layers: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawBlob {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    size: u64,
+    platform: Option<RawPlatform>,
+}
+
+#[derive(Deserialize)]
+struct RawPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    variant: Option<String>,
+}
+
+impl Document {
+    /// Reads a manifest or an index and refuses what is neither or both.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Document> {
+        let refuse = |why: String| Err(Failure::new("cannot understand the manifest").because(why));
+        let raw: Raw = match serde_json::from_slice(bytes) {
+            Ok(raw) => raw,
+            Err(error) => return refuse(format!("not a manifest of schema 2: {error}")),
+        };
+        if raw.schema_version != 2 || raw.fs_layers.is_some() {
+            return refuse(format!("schema version {} is not supported", raw.schema_version));
+        }
+        if raw.manifests.is_some() && (raw.layers.is_some() || raw.config.is_some()) {
+            return refuse("it is a manifest and an index at once".to_owned());
+        }
+        let is_index = raw.manifests.is_some();
+        match raw.media_type.as_deref() {
+            Some(OCI_INDEX | DOCKER_LIST) if !is_index => return refuse("it says it is an index and is none".to_owned()),
+            Some(OCI_MANIFEST | DOCKER_MANIFEST) if is_index => return refuse("it says it is no index and is one".to_owned()),
+            None | Some(OCI_INDEX | DOCKER_LIST | OCI_MANIFEST | DOCKER_MANIFEST) => {}
+            Some(other) => return refuse(format!("unknown media type `{other}`")),
+        }
+        if is_index { index(raw).map(Document::Index) } else { image(raw).map(Document::Image) }
+    }
+}
+
+fn index(raw: Raw) -> Result<Vec<IndexEntry>> {
+    raw.manifests.unwrap_or_default().into_iter().map(IndexEntry::read).collect()
+}
+
+fn image(raw: Raw) -> Result<Manifest> {
+    let config = raw.config.ok_or_else(|| Failure::new("cannot understand the manifest").because("it names no configuration"))?;
+    if !matches!(config.media_type.as_str(), "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
+    {
+        return Err(Failure::new("cannot use this as an image")
+            .because(format!("it is something else, with a configuration of type `{}`", config.media_type)));
+    }
+    let layers = raw.layers.unwrap_or_default().into_iter().map(layer).collect::<Result<_>>()?;
+    Ok(Manifest { config: config.blob()?, layers })
+}
+
+fn layer(raw: RawBlob) -> Result<Blob> {
+    const KNOWN: [&str; 9] = [
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    ];
+    let zstd_of_docker = raw.media_type == "application/vnd.docker.image.rootfs.diff.tar.zstd";
+    if !zstd_of_docker && !KNOWN.contains(&raw.media_type.as_str()) {
+        let failure = Failure::new("cannot use a layer of the image").because(format!("its type `{}` is not supported", raw.media_type));
+        return Err(if raw.media_type.ends_with("+encrypted") {
+            failure.hint("decrypt the image first, for example with skopeo")
+        } else {
+            failure
+        });
+    }
+    raw.blob()
+}
+
+impl RawBlob {
+    fn blob(self) -> Result<Blob> {
+        Ok(Blob { digest: Digest::parse(&self.digest)?, size: self.size })
+    }
+}
+
+impl IndexEntry {
+    fn read(mut raw: RawBlob) -> Result<IndexEntry> {
+        let platform = raw.platform.take().map(|p| Platform { os: p.os, architecture: p.architecture, variant: p.variant });
+        Ok(IndexEntry { blob: raw.blob()?, platform })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Document> {
+        Document::parse(text.replace("D", &format!("sha256:{}", "0".repeat(64))).as_bytes())
+    }
+
+    #[test]
+    fn a_document_is_an_image_or_an_index_and_never_both() {
+        let config = r#""config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"D","size":2}"#;
+        assert!(matches!(parse(&format!(r#"{{"schemaVersion":2,{config},"layers":[]}}"#)), Ok(Document::Image(_))));
+        assert!(matches!(parse(r#"{"schemaVersion":2,"manifests":[]}"#), Ok(Document::Index(_))));
+        for bad in [
+            "null",
+            "[]",
+            "",
+            "<html>",
+            r#"{"schemaVersion":1,"fsLayers":[]}"#,
+            r#"{"schemaVersion":2}"#,
+            &format!(r#"{{"schemaVersion":3,{config},"layers":[]}}"#),
+            &format!(r#"{{"schemaVersion":2,{config},"manifests":[]}}"#),
+            &format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}",{config}}}"#),
+            &format!(r#"{{"schemaVersion":2,{config},"layers":[{{"mediaType":"application/x","digest":"D","size":2}}]}}"#),
+            &format!(r#"{{"schemaVersion":2,{}}}"#, config.replace(":2}", ":-2}")),
+            &format!(r#"{{"schemaVersion":2,{}}}"#, config.replace("image.config", "empty")),
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Images: references, registries, layers as they stream in, and the store they end in.
+
+mod archive;
+mod commit;
+mod credentials;
+mod digest;
+mod layers;
+mod manifest;
+mod mirrors;
+mod pax;
+mod platform;
+mod pull;
+mod reference;
+mod registry;
+mod remove;
+mod settle;
+mod store;
+mod stream;
+mod tree;
+mod unpack;
+mod xattrs;
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Map;
+use serde_json::Value;
+
+use crate::failure::Doing;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place::Home;
+
+/// An image in the store.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The digest of the configuration, `sha256:<hex>`: Docker's image id.
+    pub id: String,
+    /// The digest of the manifest this was pulled by, if it came from a registry.
+    pub manifest_digest: Option<String>,
+    /// What the configuration says, Docker's extensions included.
+    pub config: ImageConfig,
+    /// Unpacked layers, the lowest first; all exist and none comes twice (overlayfs refuses that). There may be fewer
+    /// than diff ids, or none: a repeated layer counts once, and what lies below an opaque root is left out.
+    pub layers: Vec<PathBuf>,
+}
+
+/// An image configuration as Docker writes it: `application/vnd.oci.image.config.v1+json` with Docker's own fields.
+///
+/// The raw bytes stay in the store; this is for reading, and for writing the configuration of an image we made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    #[serde(default)]
+    pub architecture: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    #[serde(default)]
+    pub os: String,
+    #[serde(default)]
+    pub config: RunConfig,
+    #[serde(default)]
+    pub rootfs: RootFs,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
+    /// What we do not know, kept.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// How a container of the image runs unless told otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RunConfig {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// `80/tcp` to an empty object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_ports: Option<Map<String, Value>>,
+    /// `NAME=value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Vec<String>>,
+    /// Paths in the container to an empty object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_build: Option<Vec<String>>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// Docker's health check; durations in nanoseconds, 0 or absent means the default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_interval: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<i64>,
+}
+
+/// The layers of an image, by the digests of their plain tar streams.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RootFs {
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// `sha256:<hex>`, the lowest first.
+    #[serde(default)]
+    pub diff_ids: Vec<String>,
+}
+
+/// One line of an image's history.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+}
+
+/// What is seen while an image comes in. Called from several threads.
+pub trait Watch: Send + Sync {
+    /// A layer (by its short digest) is known, of so many compressed bytes; `there` if it need not be fetched.
+    fn layer(&self, digest: &str, size: u64, there: bool);
+    /// So many more compressed bytes of the layer have been unpacked.
+    fn progress(&self, digest: &str, bytes: u64);
+    /// The layer is in the store.
+    fn done(&self, digest: &str);
+    /// Something the user should read, such as "waiting for another pull of redis:8".
+    fn note(&self, text: &str);
+}
+
+/// Which images a pull is content with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Ask the registry; what is already here is not fetched again.
+    Always,
+    /// Only if no such image is here.
+    Missing,
+    /// Never ask a registry.
+    Never,
+}
+
+/// Pulls `name` (as a user writes it: `redis:8`, `host:5000/a/b@sha256:…`) into the store.
+///
+/// Two commands that pull the same layer at once do the work once. An interrupted pull leaves nothing visible.
+///
+/// # Errors
+/// A bad name, an image or registry that is not there, a digest that does not match.
+pub fn pull(home: &Home, name: &str, platform: Option<&str>, policy: Policy, watch: &dyn Watch) -> Result<Image> {
+    pull::pull(home, name, pull::Wanted { platform, policy }, watch)
+}
+
+/// Finds an image of the store by name or by (a unique beginning of) its id.
+///
+/// # Errors
+/// The store cannot be read, or the beginning is not unique; an image that is not there is `Ok(None)`.
+pub fn find(home: &Home, name_or_id: &str) -> Result<Option<Image>> {
+    let Some(word) = store::look_up(home, name_or_id)? else { return Ok(None) };
+    let (id, digest) = match word {
+        store::Word::Id(image) => return store::load(home, &image, None).map(Some),
+        store::Word::Name(name) => (name.id, name.digest),
+    };
+    let Some(record) = store::find_image(home, &id)? else { return Ok(None) };
+    store::load(home, &record, digest).map(Some)
+}
+
+/// One row of `images`.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// `redis` (familiar form), or `<none>`.
+    pub repository: String,
+    /// `8`, or `<none>`.
+    pub tag: String,
+    pub manifest_digest: Option<String>,
+    /// `sha256:<hex>`
+    pub id: String,
+    /// RFC 3339.
+    pub created: Option<String>,
+    /// The sum of the unpacked layers, in bytes.
+    pub size: u64,
+}
+
+/// Lists the images of the store, newest first.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn list(home: &Home) -> Result<Vec<Listed>> {
+    store::list(home)
+}
+
+/// The name in full, as Docker says what it has pulled: `redis` is `docker.io/library/redis:latest`.
+///
+/// # Errors
+/// No image can have such a name.
+pub fn full_name(name: &str) -> Result<String> {
+    Ok(reference::Reference::parse(name)?.or_latest().canonical())
+}
+
+/// Makes `name` mean the image with this id, which must be in the store.
+///
+/// # Errors
+/// A bad name; a store that cannot be written.
+pub fn tag(home: &Home, id: &str, name: &str) -> Result<()> {
+    let name = reference::Reference::parse(name)?.or_latest();
+    if name.digest.is_some() {
+        return Err(Failure::new(format!("cannot tag an image as `{name}`")).because("refusing to create a tag with a digest reference"));
+    }
+    let _lock = store::lock(home)?;
+    let Some(word) = store::look_up(home, id)? else { return Err(Failure::new(format!("no such image: {id}"))) };
+    let id = word.id().to_owned();
+    store::put_name(home, &name, &id, None)
+}
+
+/// What [`remove()`] did, in order: Docker's `Untagged: …` and `Deleted: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    Untagged(String),
+    Deleted(String),
+}
+
+/// Removes a name, and with its last name the image, its configuration and the layers no other image has.
+///
+/// `in_use` holds the ids of images that containers were made from: their layers stay and, without `force`,
+/// removing them is refused.
+///
+/// # Errors
+/// No such image; in use.
+pub fn remove(home: &Home, name_or_id: &str, in_use: &[String], force: bool) -> Result<Vec<Removed>> {
+    remove::remove(home, name_or_id, in_use, force)
+}
+
+/// A finished layer of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// `sha256:<hex>` of the plain tar stream.
+    pub diff_id: String,
+    /// Of the plain tar stream, in bytes.
+    pub size: u64,
+}
+
+/// Takes an overlay upper directory into the store as a layer: hashes the tar stream it stands for
+/// (whiteouts and opaque directories in OCI form, names sorted) and moves the directory into `layers/`.
+///
+/// `upper` must be on the file system of the store; it is gone afterwards.
+///
+/// # Errors
+/// A tree that cannot be read, a store that cannot be written; then `upper` is still there.
+pub fn commit_layer(home: &Home, upper: &Path) -> Result<Layer> {
+    commit::commit_layer(home, upper)
+}
+
+/// Puts an image of layers that are in the store under its id and returns it; names it with [`tag`].
+///
+/// # Errors
+/// A layer is not there; the store cannot be written.
+pub fn commit_image(home: &Home, config: &ImageConfig) -> Result<Image> {
+    let cannot = || "cannot store the image";
+    let bytes = serde_json::to_vec(config).doing(cannot)?;
+    let id = digest::Digest::of(&bytes);
+    let diff_ids = config.rootfs.diff_ids.iter().map(|diff_id| digest::Digest::parse(diff_id));
+    let diff_ids = diff_ids.collect::<Result<Vec<_>>>().doing(cannot)?;
+    let keys = layers::keys(home, &diff_ids);
+    let _lock = store::lock(home)?;
+    let record = store::image_record(home, &id, config, keys)?;
+    store::put_blob(home, &id, &bytes)?;
+    store::put_image(home, config, &record)?;
+    store::load(home, &record, None)
+}

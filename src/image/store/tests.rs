@@ -1,0 +1,131 @@
+//! Names, ids and what removing them leaves; all on records, without a registry.
+
+use std::fs;
+
+use super::super::Removed;
+use super::super::RootFs;
+use super::super::commit_image;
+use super::super::commit_layer;
+use super::super::find;
+use super::super::list;
+use super::super::remove;
+use super::super::tag;
+use super::*;
+
+struct World {
+    home: Home,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> World {
+        let directory = tempfile::tempdir().unwrap();
+        World { home: Home::at(directory.path().join("root"), directory.path().join("run")), directory }
+    }
+
+    /// An image of layers that each hold one file of that text.
+    fn image(&self, texts: &[&str]) -> String {
+        let mut diff_ids = Vec::new();
+        for text in texts {
+            let upper = self.directory.path().join("upper");
+            fs::create_dir(&upper).unwrap();
+            fs::write(upper.join("f"), text).unwrap();
+            let time = rustix::fs::Timespec { tv_sec: 1, tv_nsec: 0 };
+            let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(rustix::fs::CWD, upper.join("f"), &times, rustix::fs::AtFlags::empty()).unwrap();
+            diff_ids.push(commit_layer(&self.home, &upper).unwrap().diff_id);
+        }
+        let rootfs = RootFs { kind: "layers".into(), diff_ids };
+        let config = ImageConfig { os: "linux".into(), architecture: "amd64".into(), rootfs, ..ImageConfig::default() };
+        commit_image(&self.home, &config).unwrap().id
+    }
+
+    fn layers(&self) -> usize {
+        fs::read_dir(self.home.layers()).unwrap().flatten().filter(|entry| entry.path().is_dir()).count()
+    }
+}
+
+#[test]
+fn an_image_is_found_by_name_and_by_the_beginning_of_its_id() {
+    let world = World::new();
+    let id = world.image(&["a"]);
+    tag(&world.home, &id, "shop/web:1").unwrap();
+    for word in ["shop/web:1", "docker.io/shop/web:1", &id, &id[7..], &id[7..19], &id[..19]] {
+        assert_eq!(find(&world.home, word).unwrap().unwrap().id, id, "{word}");
+    }
+    for word in ["shop/web", "shop/web:2", "0123456789"] {
+        assert!(find(&world.home, word).unwrap().is_none(), "{word}");
+    }
+    assert!(find(&world.home, "NOT/a name").is_err());
+}
+
+#[test]
+fn an_image_with_a_missing_layer_does_not_come_to_exist() {
+    let world = World::new();
+    let rootfs = RootFs { kind: "layers".into(), diff_ids: vec![Digest::of(b"nowhere").to_string()] };
+    assert!(commit_image(&world.home, &ImageConfig { rootfs, ..ImageConfig::default() }).is_err());
+    assert!(list(&world.home).unwrap().is_empty());
+}
+
+#[test]
+fn a_repeated_layer_is_given_to_overlayfs_once() {
+    let world = World::new();
+    let id = world.image(&["a", "b", "a"]);
+    let image = find(&world.home, &id).unwrap().unwrap();
+    assert_eq!(image.config.rootfs.diff_ids.len(), 3);
+    let texts: Vec<String> = image.layers.iter().map(|layer| fs::read_to_string(layer.join("f")).unwrap()).collect();
+    assert_eq!(texts, ["b", "a"]);
+}
+
+#[test]
+fn the_last_name_takes_the_image_and_its_own_layers_along() {
+    let world = World::new();
+    let (one, other) = (world.image(&["base", "one"]), world.image(&["base", "other"]));
+    tag(&world.home, &one, "one").unwrap();
+    tag(&world.home, &one, "again:1").unwrap();
+    tag(&world.home, &other, "other").unwrap();
+    assert_eq!(remove(&world.home, "again:1", &[], false).unwrap(), [Removed::Untagged("again:1".into())]);
+    let removed = remove(&world.home, "one", &[], false).unwrap();
+    assert_eq!(removed[..2], [Removed::Untagged("one:latest".into()), Removed::Deleted(one.clone())]);
+    assert_eq!(removed.len(), 3, "one layer goes, the shared one stays: {removed:?}");
+    assert_eq!(world.layers(), 2);
+    assert!(find(&world.home, &one).unwrap().is_none());
+    assert_eq!(find(&world.home, "other").unwrap().unwrap().layers.len(), 2);
+    assert_eq!(fs::read_dir(world.home.trash()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_container_uses_is_not_removed() {
+    let world = World::new();
+    let id = world.image(&["a"]);
+    tag(&world.home, &id, "web").unwrap();
+    let used = [id.clone()];
+    for word in ["web", &id] {
+        let refusal = remove(&world.home, word, &used, false).unwrap_err().to_string();
+        assert!(refusal.contains("conflict: unable to"), "{refusal}");
+    }
+    assert_eq!(remove(&world.home, "web", &used, true).unwrap(), [Removed::Untagged("web:latest".into())]);
+    assert_eq!(find(&world.home, &id).unwrap().unwrap().layers.len(), 1);
+    assert_eq!(list(&world.home).unwrap()[0].repository, "<none>");
+}
+
+#[test]
+fn an_id_with_several_names_is_removed_only_by_force() {
+    let world = World::new();
+    let id = world.image(&["a"]);
+    tag(&world.home, &id, "one").unwrap();
+    tag(&world.home, &id, "two").unwrap();
+    let refusal = remove(&world.home, &id, &[], false).unwrap_err().to_string();
+    assert!(refusal.contains("image is referenced in multiple repositories"), "{refusal}");
+    assert_eq!(remove(&world.home, &id, &[], true).unwrap().len(), 4);
+    assert_eq!(world.layers(), 0);
+}
+
+#[test]
+fn a_name_longer_than_a_file_name_works() {
+    let world = World::new();
+    let id = world.image(&["a"]);
+    let name = format!("{}:{}", "x/".repeat(120) + "y", "t".repeat(128));
+    tag(&world.home, &id, &name).unwrap();
+    assert_eq!(find(&world.home, &name).unwrap().unwrap().id, id);
+}
