@@ -46,6 +46,7 @@
 
 pub mod failure;
 pub mod image;
+pub mod net;
 pub mod place;
 pub mod state;
 pub mod sys;

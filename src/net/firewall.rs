@@ -1,0 +1,165 @@
+//! Keeps the one nftables table in step with the networks and the published ports. What is on disk is the truth:
+//! should someone flush our table, the next change makes all of it again.
+//!
+//! All functions want [`super::record::lock`] held.
+
+use std::cell::RefCell;
+use std::io;
+
+use super::Network;
+use super::conntrack;
+use super::host;
+use super::lease;
+use super::link;
+use super::netlink::Channel;
+use super::nftables;
+use super::nftables::Batch;
+use super::nftables::Element;
+use super::port;
+use super::record;
+use super::subnet::Subnet;
+use crate::failure::Doing;
+use crate::failure::Result;
+use crate::place::Home;
+
+/// Lets a network's packets through, and out if it is not internal.
+pub(super) fn admit(home: &Home, network: &Network) -> Result<()> {
+    replace(home, &[], &elements_of(network)).doing(|| format!("cannot set up the firewall for network `{}`", network.name))
+}
+
+/// Forgets networks whose links are gone; with the last one the table goes, and the host forwards as it did before.
+pub(super) fn expel(home: &Home, networks: &[Network]) -> Result<()> {
+    if networks.is_empty() {
+        return Ok(());
+    }
+    let doing = || "cannot take networks out of the firewall";
+    let mut links = Channel::route().doing(doing)?;
+    let known = with_channel(nftables::bridges).doing(doing)?;
+    let others = known.iter().filter(|name| !networks.iter().any(|network| network.bridge == **name));
+    for name in others {
+        if link::find(&mut links, name).doing(doing)?.is_some() {
+            let elements: Vec<Element> = networks.iter().flat_map(elements_of).collect();
+            return replace(home, &elements, &[]).doing(doing);
+        }
+    }
+    with_channel(|channel| {
+        if !nftables::has_table(channel)? {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.delete_table();
+        ignore_missing(batch.commit(channel))
+    })
+    .doing(doing)?;
+    host::restore_forwarding(home)
+}
+
+/// Replaces elements by others in one batch.
+///
+/// # Errors
+/// What the kernel says: EEXIST if a port leads elsewhere already. Nothing has changed then.
+pub(super) fn replace(home: &Home, gone: &[Element], new: &[Element]) -> Result<()> {
+    with_channel(|channel| {
+        // Asked first: a batch that fails makes the kernel wait for a grace period of RCU, which is ten milliseconds.
+        if !nftables::has_table(channel)? {
+            return make_all(home, channel, gone, new);
+        }
+        let mut batch = Batch::default();
+        batch.delete(gone);
+        batch.add(new);
+        match batch.commit(channel) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                delete_each(channel, gone)?;
+                make_all(home, channel, gone, new)
+            }
+            done => done,
+        }?;
+        let udp = udp_ports(gone.iter().chain(new));
+        if udp.is_empty() { Ok(()) } else { conntrack::forget_udp(channel, &udp) }
+    })
+    .doing(|| "cannot change the kernel's firewall")
+}
+
+fn udp_ports<'a>(elements: impl Iterator<Item = &'a Element>) -> Vec<u16> {
+    let udp = libc::IPPROTO_UDP.cast_unsigned();
+    let published = elements.filter_map(|element| match element {
+        Element::Port { protocol, from, .. } if u32::from(*protocol) == udp => Some(from.1),
+        _ => None,
+    });
+    published.collect()
+}
+
+/// Makes the table and all that should be in it, whatever is there already.
+fn make_all(home: &Home, channel: &mut Channel, gone: &[Element], new: &[Element]) -> io::Result<()> {
+    let mut elements = wanted(home).map_err(io::Error::other)?;
+    elements.retain(|element| !gone.contains(element));
+    for element in new {
+        if !elements.contains(element) {
+            elements.push(element.clone());
+        }
+    }
+    if elements.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::default();
+    batch.ensure_table(host::forwarding(home));
+    batch.add(&elements);
+    batch.commit(channel)
+}
+
+/// Deletes elements of which some are missing, one batch each.
+fn delete_each(channel: &mut Channel, gone: &[Element]) -> io::Result<()> {
+    for element in gone {
+        let mut batch = Batch::default();
+        batch.delete(std::slice::from_ref(element));
+        ignore_missing(batch.commit(channel))?;
+    }
+    Ok(())
+}
+
+/// Lends this thread's socket to the firewall of the host.
+///
+/// It stays open, because closing one waits for what was deleted through any (nft_rcv_nl_event, nf_tables_api.c): ten
+/// milliseconds in which a supervisor would do nothing. After a fork the child opens its own.
+fn with_channel<T>(work: impl FnOnce(&mut Channel) -> io::Result<T>) -> io::Result<T> {
+    thread_local! {
+        static CHANNEL: RefCell<Option<(u32, Channel)>> = const { RefCell::new(None) };
+    }
+    CHANNEL.with_borrow_mut(|kept| {
+        let process = std::process::id();
+        let mut channel = match kept.take() {
+            Some((owner, channel)) if owner == process => channel,
+            _ => Channel::netfilter()?,
+        };
+        let result = work(&mut channel);
+        // One that failed may have answers waiting that belong to nothing that comes.
+        *kept = result.is_ok().then_some((process, channel));
+        result
+    })
+}
+
+fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(error) })
+}
+
+/// All elements that should be there: of networks that are in use, and of published ports.
+fn wanted(home: &Home) -> Result<Vec<Element>> {
+    let mut elements = port::all_elements(home)?;
+    for network in record::list(home)? {
+        if !lease::list(home, &network)?.is_empty() {
+            elements.extend(elements_of(&network));
+        }
+    }
+    Ok(elements)
+}
+
+fn elements_of(network: &Network) -> Vec<Element> {
+    let name = network.bridge.clone();
+    let mut elements = vec![Element::Bridge { set: "bridges", name: name.clone() }, Element::Within { name: name.clone() }];
+    if network.internal {
+        elements.push(Element::Bridge { set: "internal", name });
+    } else if let Some(subnet) = Subnet::of(network.subnet, network.prefix) {
+        elements.push(Element::Subnet { base: subnet.base(), end: subnet.end() });
+    }
+    elements
+}

@@ -1,0 +1,193 @@
+//! Links, addresses and routes: what Coracle asks of rtnetlink, one request each.
+
+use std::io;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_core::NLM_F_EXCL;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::InfoBridgePort;
+use netlink_packet_route::link::InfoData;
+use netlink_packet_route::link::InfoPortData;
+use netlink_packet_route::link::InfoPortKind;
+use netlink_packet_route::link::InfoVeth;
+use netlink_packet_route::link::LinkAttribute;
+use netlink_packet_route::link::LinkExtentMask;
+use netlink_packet_route::link::LinkFlags;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::route::RouteAddress;
+use netlink_packet_route::route::RouteAttribute;
+use netlink_packet_route::route::RouteMessage;
+use rtnetlink::AddressMessageBuilder;
+use rtnetlink::LinkBridge;
+use rtnetlink::LinkMessageBuilder;
+use rtnetlink::LinkUnspec;
+use rtnetlink::LinkVeth;
+use rtnetlink::RouteMessageBuilder;
+
+use super::netlink::Channel;
+use super::subnet::Subnet;
+
+/// A link that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) mtu: u32,
+    pub(super) is_up: bool,
+}
+
+/// A veth pair to be made: one end on a bridge here, the other in a container.
+#[derive(Debug)]
+pub(super) struct Pair<'a> {
+    pub(super) host_end: &'a str,
+    pub(super) bridge: Link,
+    pub(super) netns: BorrowedFd<'a>,
+    pub(super) container_end: &'a str,
+    pub(super) mac: [u8; 6],
+}
+
+/// The MTU where no route leads out.
+const USUAL_MTU: u32 = 1500;
+
+/// Finds a link by name.
+pub(super) fn find(channel: &mut Channel, name: &str) -> io::Result<Option<Link>> {
+    let mut message = LinkUnspec::new_with_name(name).build();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    match channel.ask(RouteNetlinkMessage::GetLink(message)) {
+        Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(read(&link))),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::InvalidData)),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(link: &LinkMessage) -> Link {
+    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    });
+    Link { index: link.header.index, mtu: mtu.unwrap_or(USUAL_MTU), is_up: link.header.flags.contains(LinkFlags::Up) }
+}
+
+/// Makes a bridge that is not up yet. Its hardware address is given, or it would change with its ports.
+pub(super) fn create_bridge(channel: &mut Channel, name: &str, mac: [u8; 6], mtu: u32) -> io::Result<()> {
+    let message = LinkBridge::new(name).address(mac.to_vec()).mtu(mtu).down().build();
+    channel.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Makes a veth pair with both ends where they belong, so that neither is ever seen elsewhere.
+///
+/// The host's end is up and on the bridge; the container's end is down, for a veth cannot be up before its peer
+/// is registered (veth_open, drivers/net/veth.c).
+pub(super) fn create_pair(channel: &mut Channel, pair: &Pair<'_>) -> io::Result<()> {
+    let peer = LinkUnspec::new_with_name(pair.container_end)
+        .address(pair.mac.to_vec())
+        .mtu(pair.bridge.mtu)
+        .setns_by_fd(pair.netns.as_raw_fd())
+        .build();
+    let message = LinkVeth::new(pair.host_end, pair.container_end)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .controller(pair.bridge.index)
+        .mtu(pair.bridge.mtu)
+        .up()
+        .build();
+    channel.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Lets a bridge send frames back out of the port they came from: a container reaches its own published port.
+///
+/// Needed only where br_netfilter translates addresses already on the bridge.
+pub(super) fn allow_hairpin(channel: &mut Channel, name: &str) -> io::Result<()> {
+    let message = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(name)
+        .set_port_kind(InfoPortKind::Bridge)
+        .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]))
+        .build();
+    channel.change(RouteNetlinkMessage::NewLink(message), 0)
+}
+
+/// Brings a link up.
+pub(super) fn set_up(channel: &mut Channel, link: Link) -> io::Result<()> {
+    let message = LinkUnspec::new_with_index(link.index).up().build();
+    channel.change(RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// Gives a link an address, and with it the route to its subnet.
+pub(super) fn add_address(channel: &mut Channel, link: Link, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+    let message = AddressMessageBuilder::<Ipv4Addr>::new().index(link.index).address(address, prefix).build();
+    channel.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Makes a gateway the way to everywhere else.
+pub(super) fn add_default_route(channel: &mut Channel, gateway: Ipv4Addr) -> io::Result<()> {
+    let message = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
+    channel.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Removes a link; says whether it was there.
+pub(super) fn delete(channel: &mut Channel, name: &str) -> io::Result<bool> {
+    let message = LinkUnspec::new_with_name(name).build();
+    match channel.change(RouteNetlinkMessage::DelLink(message), 0) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The MTU of the link that the default route leaves by.
+pub(super) fn uplink_mtu(channel: &mut Channel) -> io::Result<u32> {
+    // A public address, only looked up; nothing is sent. Cheaper than all routes where a router knows a million.
+    let far = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(Ipv4Addr::new(1, 1, 1, 1), 32).build();
+    let route = match channel.ask(RouteNetlinkMessage::GetRoute(far)) {
+        Ok(RouteNetlinkMessage::NewRoute(route)) => route,
+        Ok(_) => return Ok(USUAL_MTU),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)) => {
+            return Ok(USUAL_MTU);
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(index) = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    }) else {
+        return Ok(USUAL_MTU);
+    };
+    match channel.ask(RouteNetlinkMessage::GetLink(LinkUnspec::new_with_index(index).build()))? {
+        // Loopback's 65536 is nobody's uplink.
+        RouteNetlinkMessage::NewLink(link) => Ok(Some(read(&link).mtu).filter(|mtu| *mtu < 65536).unwrap_or(USUAL_MTU)),
+        _ => Ok(USUAL_MTU),
+    }
+}
+
+/// All subnets that a route or an address of this namespace covers; the default route covers nothing.
+pub(super) fn covered(channel: &mut Channel) -> io::Result<Vec<Subnet>> {
+    let mut routes = RouteMessage::default();
+    routes.header.address_family = AddressFamily::Inet;
+    let mut addresses = AddressMessage::default();
+    addresses.header.family = AddressFamily::Inet;
+    let mut found = channel.dump(RouteNetlinkMessage::GetRoute(routes))?;
+    found.extend(channel.dump(RouteNetlinkMessage::GetAddress(addresses))?);
+    Ok(found.iter().filter_map(covered_by).collect())
+}
+
+fn covered_by(message: &RouteNetlinkMessage) -> Option<Subnet> {
+    match message {
+        RouteNetlinkMessage::NewRoute(route) if route.header.destination_prefix_length > 0 => {
+            route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(base)) => Subnet::of(*base, route.header.destination_prefix_length),
+                _ => None,
+            })
+        }
+        RouteNetlinkMessage::NewAddress(address) => address.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(IpAddr::V4(local)) => Subnet::of(*local, address.header.prefix_len),
+            _ => None,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,181 @@
+//! Networks: bridges, veth pairs, address leases, published ports and names, all by netlink from this process.
+//!
+//! ```text
+//! record, lease, port       what is on disk: networks, addresses, published ports; all change under one lock
+//! plug                      a container's way into its networks and out again
+//! link, netlink, namespace  requests to rtnetlink, the socket they go through, a visit to another namespace
+//! rule, nftables, firewall  the rules as data, their encoding, keeping the kernel in step with the disk
+//! conntrack                 flows that must not outlive a change of rules
+//! zone, names, ask, frame   the name server: what is known, the sockets, what is asked elsewhere
+//! subnet, holder, resolvers, host   free subnets, who has a port, resolv.conf, forwarding
+//! ```
+//!
+//! A name server needs no thread: a supervisor makes one [`NameServer`], gives it each container's sockets and
+//! [`Zone`], and calls [`NameServer::work`] whenever its one descriptor is readable.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+mod ask;
+mod conntrack;
+mod firewall;
+mod frame;
+mod holder;
+mod host;
+mod lease;
+mod link;
+mod names;
+mod namespace;
+mod netlink;
+mod nftables;
+mod plug;
+mod port;
+mod record;
+mod resolvers;
+mod rule;
+mod subnet;
+#[cfg(test)]
+mod tests;
+mod zone;
+
+pub use names::NameServer;
+pub use names::open_name_sockets;
+pub use plug::plug;
+pub use plug::unplug;
+pub use port::publish;
+pub use port::reserve;
+pub use port::unpublish;
+pub use record::create;
+pub use record::find;
+pub use record::list;
+pub use record::remove;
+pub use resolvers::host_resolvers;
+pub use zone::answer;
+
+/// A network as its record says. Its links exist only while a container is plugged in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    pub version: u32,
+    /// 64 hexadecimal digits.
+    pub id: String,
+    pub name: String,
+    /// Only `bridge`.
+    pub driver: String,
+    /// The bridge's link, at most 15 bytes.
+    pub bridge: String,
+    pub subnet: Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: Ipv4Addr,
+    /// No way out and none in.
+    pub internal: bool,
+    pub labels: BTreeMap<String, String>,
+    /// RFC 3339.
+    pub created: String,
+}
+
+/// A network that someone wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub name: String,
+    /// `172.20.0.0/16`; from the pools if not given.
+    pub subnet: Option<String>,
+    pub gateway: Option<Ipv4Addr>,
+    pub internal: bool,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The network that a lone container is on; made when first needed.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
+/// How a container is plugged into one network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plug {
+    /// The network's name.
+    pub network: String,
+    /// The names it answers to there, besides its container name and short id.
+    pub aliases: Vec<String>,
+    /// A fixed address.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// A plug that is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugged {
+    pub network: String,
+    /// `eth0`, `eth1` …
+    pub interface: String,
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+    /// None on an internal network.
+    pub gateway: Option<Ipv4Addr>,
+    pub mac: [u8; 6],
+}
+
+/// A transport protocol whose ports can be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// A published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Port {
+    /// The host's address; 0.0.0.0 means all.
+    pub host_address: Ipv4Addr,
+    /// 0: the kernel chooses.
+    pub host_port: u16,
+    pub container_port: u16,
+    pub protocol: Protocol,
+}
+
+/// Host ports, held by bound sockets until dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    /// As asked for, with chosen ports filled in.
+    pub ports: Vec<Port>,
+    pub sockets: Vec<OwnedFd>,
+}
+
+/// What one container's name server knows: names in lower case to addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Zone {
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// Addresses to the name that a PTR question gets.
+    pub names: BTreeMap<IpAddr, String>,
+}
+
+/// What to do with a question.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Send this back.
+    Reply(Vec<u8>),
+    /// Not ours: ask the host's resolvers and send back what they say.
+    Forward,
+    /// Not a question at all.
+    Drop,
+}
+
+/// The sockets that a container's name server listens on, inside its network namespace.
+#[derive(Debug)]
+pub struct NameSockets {
+    pub udp: OwnedFd,
+    pub tcp: OwnedFd,
+}
+
+/// Where a container finds its name server.
+pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+
+/// The host's resolvers and search list, from /etc/resolv.conf (a stub's own upstreams where that only names a stub).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolvers {
+    pub servers: Vec<IpAddr>,
+    pub search: Vec<String>,
+    pub options: Vec<String>,
+}

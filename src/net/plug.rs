@@ -1,0 +1,255 @@
+//! Plugs containers into networks and takes them out: leases, bridges, veth pairs, routes.
+
+use std::fs;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::path::PathBuf;
+
+use super::DEFAULT_NETWORK;
+use super::Network;
+use super::Plug;
+use super::Plugged;
+use super::firewall;
+use super::host;
+use super::lease;
+use super::link;
+use super::link::Link;
+use super::link::Pair;
+use super::namespace;
+use super::netlink::Channel;
+use super::port;
+use super::record;
+use super::subnet::hardware_address;
+use crate::failure::Doing;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place::Home;
+use crate::state;
+
+/// `lo` is the first link of every network namespace (LOOPBACK_IFINDEX, include/net/flow.h).
+const LOOPBACK: Link = Link { index: 1, mtu: 65536, is_up: false };
+
+/// Plugs a container's network namespace into networks, in order: `eth0` on the first; the first with a way out has
+/// the default route.
+///
+/// Brings up `lo`, makes the bridges that are not there, the host's side (forwarding, masquerading), leases the
+/// addresses. The calling thread is in the container's namespace for a moment; without networks there is only `lo`.
+///
+/// # Errors
+/// What could not be made; what was made is taken back.
+pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plug]) -> Result<Vec<Plugged>> {
+    let mut guest = namespace::inside(netns, Channel::route).doing(|| "cannot enter the container's network namespace")?;
+    link::set_up(&mut guest, LOOPBACK).doing(|| "cannot bring up `lo` in the container")?;
+    if plugs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _lock = record::lock(home)?;
+    let mut host = Channel::route().doing(|| "cannot reach the kernel's links")?;
+    let mut container = Container { home, id: container_id, netns, host: &mut host, guest: &mut guest };
+    let plugged = plugs.iter().enumerate().map(|(place, plug)| {
+        container.plug_one(place, plug).doing(|| format!("cannot plug the container into network `{}`", plug.network))
+    });
+    let plugged = plugged.collect::<Result<Vec<Plugged>>>().and_then(|plugged| {
+        let way_out = plugged.iter().find_map(|plugged| plugged.gateway);
+        way_out.map_or(Ok(()), |gateway| link::add_default_route(container.guest, gateway)).doing(|| "cannot set the default route")?;
+        let number = namespace::number(netns).doing(|| "cannot look at the container's network namespace")?;
+        state::write_json(&namespace_record(home, container_id), &number)?;
+        Ok(plugged)
+    });
+    if plugged.is_err() {
+        // What failed is what the user needs to know; what cannot be undone now, the next `unplug` tries again.
+        let _ = unplug_locked(home, container_id);
+    }
+    plugged
+}
+
+/// A container on its way into its networks.
+struct Container<'a> {
+    home: &'a Home,
+    id: &'a str,
+    netns: BorrowedFd<'a>,
+    host: &'a mut Channel,
+    guest: &'a mut Channel,
+}
+
+impl Container<'_> {
+    fn plug_one(&mut self, place: usize, plug: &Plug) -> Result<Plugged> {
+        let network = network(self.home, &plug.network)?;
+        let address = lease::take(self.home, &network, self.id, plug)?;
+        let bridge = bridge(self.home, self.host, &network)?;
+        let interface = format!("eth{place}");
+        let plugged = Plugged {
+            network: network.name.clone(),
+            address,
+            prefix: network.prefix,
+            gateway: (!network.internal).then_some(network.gateway),
+            mac: hardware_address(address),
+            interface,
+        };
+        self.make_pair(place, bridge, &plugged).doing(|| "cannot make the veth pair")?;
+        self.set_up(&plugged).doing(|| format!("cannot set up `{}` in the container", plugged.interface))?;
+        Ok(plugged)
+    }
+
+    fn make_pair(&mut self, place: usize, bridge: Link, plugged: &Plugged) -> io::Result<()> {
+        let host_end = &host_end(self.id, place);
+        let pair = Pair { host_end, bridge, netns: self.netns, container_end: &plugged.interface, mac: plugged.mac };
+        match link::create_pair(self.host, &pair) {
+            // Left over from a start that nobody undid, or about to go with the namespace of the run before.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                link::delete(self.host, host_end)?;
+                link::create_pair(self.host, &pair)?;
+            }
+            made => made?,
+        }
+        host::turn_ipv6_off(host_end)?;
+        if host::bridges_call_firewall() {
+            link::allow_hairpin(self.host, host_end)?;
+        }
+        Ok(())
+    }
+
+    fn set_up(&mut self, plugged: &Plugged) -> io::Result<()> {
+        namespace::inside(self.netns, || host::turn_ipv6_off(&plugged.interface))?;
+        let link = link::find(self.guest, &plugged.interface)?.ok_or(io::ErrorKind::NotFound)?;
+        link::add_address(self.guest, link, plugged.address, plugged.prefix)?;
+        link::set_up(self.guest, link)
+    }
+}
+
+/// The host's end of a container's veth pair: found by the id alone, 15 bytes as the kernel allows.
+fn host_end(container_id: &str, place: usize) -> String {
+    let start: String = container_id.chars().take(9).collect();
+    format!("veth{start}{place:02x}")
+}
+
+fn network(home: &Home, name: &str) -> Result<Network> {
+    if name == DEFAULT_NETWORK {
+        return record::default(home);
+    }
+    record::by_name(home, name)?.ok_or_else(|| Failure::new("there is no such network").hint("see `coracle network ls`"))
+}
+
+/// The network's bridge, made if it is not there. Being up is its last step: a bridge that is up is whole.
+fn bridge(home: &Home, host: &mut Channel, network: &Network) -> Result<Link> {
+    let doing = || format!("cannot make bridge {}", network.bridge);
+    match link::find(host, &network.bridge).doing(doing)? {
+        Some(link) if link.is_up => return Ok(link),
+        // Its maker died half-way.
+        Some(_) => drop(link::delete(host, &network.bridge).doing(doing)?),
+        None => {}
+    }
+    host::turn_forwarding_on(home)?;
+    firewall::admit(home, network)?;
+    make_bridge(host, network).doing(doing)
+}
+
+fn make_bridge(host: &mut Channel, network: &Network) -> io::Result<Link> {
+    let mtu = link::uplink_mtu(host)?;
+    link::create_bridge(host, &network.bridge, hardware_address(network.gateway), mtu)?;
+    let link = link::find(host, &network.bridge)?.ok_or(io::ErrorKind::NotFound)?;
+    host::prepare_bridge(&network.bridge)?;
+    link::add_address(host, link, network.gateway, network.prefix)?;
+    link::set_up(host, link)?;
+    Ok(link)
+}
+
+/// Takes back all that [`plug`] did for this container, bridges that nobody uses any more included,
+/// and with the last of them what was changed on the host. Goes on after an error; doing it twice is no error.
+///
+/// # Errors
+/// All that went wrong.
+pub fn unplug(home: &Home, container_id: &str) -> Result<()> {
+    let _lock = record::lock(home)?;
+    unplug_locked(home, container_id)
+}
+
+fn unplug_locked(home: &Home, container_id: &str) -> Result<()> {
+    let mut faults = Vec::new();
+    let mut note = |done: Result<()>| faults.extend(done.err());
+    note(port::unpublish_locked(home, container_id));
+    match Channel::route().doing(|| "cannot reach the kernel's links") {
+        Err(failure) => note(Err(failure)),
+        Ok(mut host) => {
+            note(delete_pairs(home, &mut host, container_id));
+            let mut expelled = Vec::new();
+            for network in record::list(home)? {
+                match leave(home, &mut host, &network, container_id) {
+                    Ok(Left::Used) => note(release(home, &network, container_id)),
+                    Ok(Left::Unused) => expelled.push(network),
+                    Err(failure) => note(Err(failure)),
+                }
+            }
+            note(firewall::expel(home, &expelled));
+            // Last: who comes after us if we are killed before sees by the leases what is to be done.
+            for network in &expelled {
+                note(release(home, network, container_id));
+            }
+        }
+    }
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(faults.swap_remove(0)),
+        _ => Err(Failure::several("cannot unplug the container", faults)),
+    }
+}
+
+/// Removes a container's veth pairs, unless nobody is in its namespace any more: then the kernel removes them with it,
+/// and to ask for it would be to wait for a grace period of RCU, twenty milliseconds and more.
+fn delete_pairs(home: &Home, host: &mut Channel, container_id: &str) -> Result<()> {
+    let record = namespace_record(home, container_id);
+    if state::find_json::<u64>(&record)?.is_some_and(|number| !namespace::is_inhabited(number)) {
+        return remove_file(&record);
+    }
+    for place in 0.. {
+        let name = host_end(container_id, place);
+        if !link::delete(host, &name).doing(|| format!("cannot remove link {name}"))? {
+            break;
+        }
+    }
+    remove_file(&record)
+}
+
+/// Holds the number of the container's network namespace.
+fn namespace_record(home: &Home, container_id: &str) -> PathBuf {
+    home.run().join("plugged").join(format!("{container_id}.json"))
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.doing(|| format!("cannot remove {}", path.display())),
+    }
+}
+
+/// Whether anyone is still on a network that a container has left.
+enum Left {
+    Used,
+    Unused,
+}
+
+fn release(home: &Home, network: &Network, container_id: &str) -> Result<()> {
+    for lease in lease::list(home, network)?.iter().filter(|lease| lease.holder == container_id) {
+        lease::release(home, network, lease.address)?;
+    }
+    Ok(())
+}
+
+/// Removes the link of a network that nobody but this container has leases of; those stay.
+fn leave(home: &Home, host: &mut Channel, network: &Network, container_id: &str) -> Result<Left> {
+    let is_other = |lease: &&lease::Lease| lease.holder != container_id;
+    let leases = lease::list(home, network)?;
+    let others: Vec<_> = leases.iter().filter(is_other).collect();
+    if others.len() == leases.len() {
+        return Ok(Left::Used);
+    }
+    for lease in &others {
+        lease::release_stale(home, network, lease)?;
+    }
+    if lease::list(home, network)?.iter().any(|lease| is_other(&lease)) {
+        return Ok(Left::Used);
+    }
+    link::delete(host, &network.bridge).doing(|| format!("cannot remove link {}", network.bridge))?;
+    Ok(Left::Unused)
+}

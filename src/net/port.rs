@@ -1,0 +1,235 @@
+//! Host ports: reserved by bound sockets, led to containers by elements of the firewall's one map.
+//!
+//! What is published for a container is also on disk, `published/<id>.json` in the run directory, so that another
+//! process can end it, and so that a clash can name the container.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::net::AddressFamily;
+use rustix::net::SocketFlags;
+use rustix::net::SocketType;
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::Port;
+use super::Protocol;
+use super::Reservation;
+use super::firewall;
+use super::holder;
+use super::holder::Holder;
+use super::nftables::Element;
+use super::record;
+use crate::failure::Doing;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place::Home;
+use crate::state;
+
+/// What is published for one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Published {
+    version: u32,
+    address: Ipv4Addr,
+    pub(super) ports: Vec<Port>,
+}
+
+fn directory(home: &Home) -> PathBuf {
+    home.run().join("published")
+}
+
+fn record_of(home: &Home, container_id: &str) -> PathBuf {
+    directory(home).join(format!("{container_id}.json"))
+}
+
+/// Reserves host ports: all or none.
+///
+/// A TCP socket is bound but does not listen: the firewall leads connections past it, and where it does not (the
+/// port is not published yet) they are refused, not left hanging.
+///
+/// # Errors
+/// A port is taken; the failure names the holder: "port 8080 on 127.0.0.1 is taken by process 4121 (nginx)",
+/// or "… by container `web`".
+pub fn reserve(home: &Home, ports: &[Port]) -> Result<Reservation> {
+    let mut reservation = Reservation { ports: Vec::new(), sockets: Vec::new() };
+    for port in ports {
+        let (socket, host_port) = reserve_one(port).map_err(|error| refusal(home, port, &error))?;
+        reservation.sockets.push(socket);
+        reservation.ports.push(Port { host_port, ..*port });
+    }
+    Ok(reservation)
+}
+
+fn reserve_one(port: &Port) -> io::Result<(OwnedFd, u16)> {
+    let address = SocketAddrV4::new(port.host_address, port.host_port);
+    let socket = open(port.protocol)?;
+    match rustix::net::bind(&socket, &address) {
+        // Connections of a server that has gone linger for a minute; they are no reason to refuse the port. A socket
+        // that may share the port with them must listen, or a second reservation could share it too (tcp(7), ip(7)).
+        Err(rustix::io::Errno::ADDRINUSE) if port.protocol == Protocol::Tcp && holder::only_leftovers_hold(port) => {
+            rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+            rustix::net::bind(&socket, &address)?;
+            rustix::net::listen(&socket, 0)?;
+        }
+        bound => bound?,
+    }
+    match SocketAddr::try_from(rustix::net::getsockname(&socket)?) {
+        Ok(name) => Ok((socket, name.port())),
+        Err(error) => Err(io::Error::from(error)),
+    }
+}
+
+fn open(protocol: Protocol) -> io::Result<OwnedFd> {
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    Ok(rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+fn refusal(home: &Home, port: &Port, error: &io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot publish port {}", port.host_port));
+    let place = if port.host_address.is_unspecified() {
+        format!("port {}", port.host_port)
+    } else {
+        format!("port {} on {}", port.host_port, port.host_address)
+    };
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            let (holder, way_out) = match find_holder(home, port) {
+                Some(Holder::Container(name)) => (format!(" by container `{name}`"), "stop that container"),
+                Some(Holder::Process { pid, name }) => (format!(" by process {pid} ({name})"), "stop that process"),
+                None => (String::new(), "free this one"),
+            };
+            failure.because(format!("{place} is taken{holder}")).hint(format!("choose another host port in `ports:`, or {way_out}"))
+        }
+        Some(libc::EADDRNOTAVAIL) => failure
+            .because(format!("{} is not an address of this host", port.host_address))
+            .hint("leave the address out, or name one that `ip address` shows"),
+        Some(libc::EACCES) => failure
+            .because(format!("{place}: {error}"))
+            .hint("ports below net.ipv4.ip_unprivileged_port_start (1024) are for root; choose a higher one"),
+        _ => failure.because(format!("{place}: {error}")),
+    }
+}
+
+fn find_holder(home: &Home, port: &Port) -> Option<Holder> {
+    let published = all(home).unwrap_or_default().into_iter().find(|(_, published)| published.ports.iter().any(|held| clash(held, port)));
+    match published {
+        Some((id, _)) => {
+            let name = holder::container_name(home, &id).unwrap_or_else(|| id.chars().take(12).collect());
+            Some(Holder::Container(name))
+        }
+        None => holder::process(port),
+    }
+}
+
+/// Whether two published ports cannot be there at once.
+fn clash(one: &Port, other: &Port) -> bool {
+    let any = one.host_address.is_unspecified() || other.host_address.is_unspecified();
+    one.protocol == other.protocol && one.host_port == other.host_port && (any || one.host_address == other.host_address)
+}
+
+/// Leads reserved ports to a container: elements of the one port map, one atomic batch. What was published for this
+/// container before is replaced.
+///
+/// # Errors
+/// A port leads to another container; what the kernel says. Nothing is led then.
+pub fn publish(home: &Home, container_id: &str, address: Ipv4Addr, ports: &[Port]) -> Result<()> {
+    let _lock = record::lock(home)?;
+    let path = record_of(home, container_id);
+    let before: Option<Published> = state::find_json(&path)?;
+    let published = Published { version: 1, address, ports: ports.to_vec() };
+    if ports.is_empty() {
+        return unpublish_locked(home, container_id);
+    }
+    refuse_clashes(home, container_id, ports)?;
+    state::write_json(&path, &published)?;
+    let gone = before.as_ref().map(elements_of).unwrap_or_default();
+    let done = firewall::replace(home, &gone, &elements_of(&published)).doing(|| "cannot publish the container's ports");
+    if done.is_err() {
+        let _ = match before {
+            Some(before) => state::write_json(&path, &before),
+            None => fs::remove_file(&path).doing(|| "cannot remove a record"),
+        };
+    }
+    done
+}
+
+/// A supervisor that was killed with its guardian holds no socket any more, but its containers are still reached.
+fn refuse_clashes(home: &Home, container_id: &str, ports: &[Port]) -> Result<()> {
+    for (id, published) in all(home)?.into_iter().filter(|(id, _)| id != container_id) {
+        let Some(port) = ports.iter().find(|port| published.ports.iter().any(|held| clash(held, port))) else { continue };
+        if home.container(&id).exists() {
+            return Err(refusal(home, port, &io::Error::from_raw_os_error(libc::EADDRINUSE)));
+        }
+        unpublish_locked(home, &id)?;
+    }
+    Ok(())
+}
+
+/// Ends what [`publish`] began for this container; doing it twice is no error.
+///
+/// # Errors
+/// What the kernel says.
+pub fn unpublish(home: &Home, container_id: &str) -> Result<()> {
+    let _lock = record::lock(home)?;
+    unpublish_locked(home, container_id)
+}
+
+/// Ends it for a caller that holds [`record::lock`].
+pub(super) fn unpublish_locked(home: &Home, container_id: &str) -> Result<()> {
+    let path = record_of(home, container_id);
+    let Some(published) = state::find_json::<Published>(&path)? else { return Ok(()) };
+    // The record goes first: should the table be missing, what is on disk is what the repair makes.
+    fs::remove_file(&path).doing(|| format!("cannot remove {}", path.display()))?;
+    firewall::replace(home, &elements_of(&published), &[]).doing(|| "cannot end the publishing of the container's ports")
+}
+
+/// What is published for all containers, by id.
+fn all(home: &Home) -> Result<Vec<(String, Published)>> {
+    let entries = match fs::read_dir(directory(home)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.doing(|| "cannot read what is published")?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.doing(|| "cannot read what is published")?.path();
+        let (Some(id), Some("json")) = (path.file_stem().and_then(|id| id.to_str()), path.extension().and_then(|end| end.to_str())) else {
+            continue;
+        };
+        if let (false, Some(published)) = (id.starts_with('.'), state::find_json(&path)?) {
+            found.push((id.to_owned(), published));
+        }
+    }
+    Ok(found)
+}
+
+/// The map's elements for all that is published.
+pub(super) fn all_elements(home: &Home) -> Result<Vec<Element>> {
+    Ok(all(home)?.iter().flat_map(|(_, published)| elements_of(published)).collect())
+}
+
+fn elements_of(published: &Published) -> Vec<Element> {
+    let element = |port: &Port| Element::Port {
+        protocol: port.protocol.number(),
+        from: (port.host_address, port.host_port),
+        to: (published.address, port.container_port),
+    };
+    published.ports.iter().map(element).collect()
+}
+
+impl Protocol {
+    /// Its number in an IP header.
+    fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Networks on disk: `networks/<name>/record.json`. The pick of a subnet and its record are one act under one lock.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use super::DEFAULT_NETWORK;
+use super::Network;
+use super::Wanted;
+use super::firewall;
+use super::holder;
+use super::lease;
+use super::link;
+use super::netlink::Channel;
+use super::resolvers;
+use super::subnet;
+use super::subnet::Subnet;
+use crate::failure::Doing;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place::Home;
+use crate::state;
+use crate::state::Lock;
+
+/// The link of [`DEFAULT_NETWORK`].
+const DEFAULT_BRIDGE: &str = "coracle0";
+
+/// Guards everything of this room that spans files, links and rules.
+pub(super) fn lock(home: &Home) -> Result<Lock> {
+    Lock::alone(home, "net")
+}
+
+/// The directory of a network.
+pub(super) fn directory(home: &Home, name: &str) -> PathBuf {
+    home.networks().join(name)
+}
+
+/// Makes a network's record, with a subnet that no other network and no route of the host covers. No link yet.
+///
+/// # Errors
+/// The name is taken; no subnet is free; the wanted one overlaps.
+pub fn create(home: &Home, wanted: &Wanted) -> Result<Network> {
+    let _lock = lock(home)?;
+    create_locked(home, wanted).doing(|| format!("cannot create network `{}`", wanted.name))
+}
+
+/// Finds a network by name or by (a unique beginning of) its id; [`DEFAULT_NETWORK`] is made if it is not there.
+///
+/// # Errors
+/// A record that cannot be read; a beginning that two ids share.
+pub fn find(home: &Home, name: &str) -> Result<Option<Network>> {
+    if let Some(network) = by_name(home, name)? {
+        return Ok(Some(network));
+    }
+    if name == DEFAULT_NETWORK {
+        let _lock = lock(home)?;
+        return default(home).map(Some);
+    }
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let mut alike: Vec<Network> = list(home)?.into_iter().filter(|network| network.id.starts_with(name)).collect();
+    match alike.len() {
+        0 | 1 => Ok(alike.pop()),
+        count => Err(Failure::new(format!("cannot tell which network `{name}` is"))
+            .because(format!("{count} ids begin so"))
+            .hint("give more of the id, or the name")),
+    }
+}
+
+/// All networks by name.
+///
+/// # Errors
+/// A record that cannot be read.
+pub fn list(home: &Home) -> Result<Vec<Network>> {
+    let entries = match fs::read_dir(home.networks()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.doing(|| "cannot read the networks")?,
+    };
+    let mut networks = Vec::new();
+    for entry in entries {
+        let entry = entry.doing(|| "cannot read the networks")?;
+        networks.extend(state::find_json::<Network>(&entry.path().join("record.json"))?);
+    }
+    networks.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(networks)
+}
+
+/// Removes a network: its record, its leases and, should one be left, its link.
+///
+/// # Errors
+/// A container is plugged in: it is named. [`DEFAULT_NETWORK`] stays.
+pub fn remove(home: &Home, network: &Network) -> Result<()> {
+    let refusal = || Failure::new(format!("cannot remove network `{}`", network.name));
+    if network.name == DEFAULT_NETWORK {
+        return Err(refusal().because("it is the network that containers without one are on"));
+    }
+    let _lock = lock(home)?;
+    lease::sweep(home, network)?;
+    if let Some(lease) = lease::list(home, network)?.first() {
+        let name = holder::container_name(home, &lease.holder).unwrap_or_else(|| lease.holder.chars().take(12).collect());
+        return Err(refusal()
+            .because(format!("container `{name}` is plugged into it"))
+            .hint(format!("stop it with `coracle stop {name}`, or take the project down")));
+    }
+    let mut channel = Channel::route().doing(|| "cannot reach the kernel's links")?;
+    if link::delete(&mut channel, &network.bridge).doing(|| format!("cannot remove link {}", network.bridge))? {
+        firewall::expel(home, std::slice::from_ref(network))?;
+    }
+    state::discard(home, &directory(home, &network.name))
+}
+
+/// Reads the record of a network that is known by its name.
+pub(super) fn by_name(home: &Home, name: &str) -> Result<Option<Network>> {
+    if !is_valid(name) {
+        return Ok(None);
+    }
+    state::find_json(&directory(home, name).join("record.json"))
+}
+
+/// The default network, made if it is not there; the caller holds the lock.
+pub(super) fn default(home: &Home) -> Result<Network> {
+    if let Some(network) = by_name(home, DEFAULT_NETWORK)? {
+        return Ok(network);
+    }
+    create_locked(home, &Wanted { name: DEFAULT_NETWORK.to_owned(), ..Wanted::default() })
+}
+
+fn create_locked(home: &Home, wanted: &Wanted) -> Result<Network> {
+    if !is_valid(&wanted.name) {
+        return Err(Failure::new("a network's name begins with a letter or digit, and letters, digits and `_.-` follow"));
+    }
+    if matches!(wanted.name.as_str(), "host" | "none" | "container") {
+        return Err(Failure::new(format!("`{}` is not a network but a way to be without one", wanted.name)));
+    }
+    if by_name(home, &wanted.name)?.is_some() {
+        return Err(Failure::new("there is a network of that name"));
+    }
+    let mut channel = Channel::route().doing(|| "cannot reach the kernel's links")?;
+    let subnet = choose(home, &mut channel, wanted)?;
+    let id = state::random_hex();
+    let network = Network {
+        version: 1,
+        bridge: bridge_name(&mut channel, &wanted.name, &id)?,
+        id,
+        name: wanted.name.clone(),
+        driver: "bridge".to_owned(),
+        subnet: subnet.base(),
+        prefix: subnet.prefix(),
+        gateway: gateway(wanted, subnet)?,
+        internal: wanted.internal,
+        labels: wanted.labels.clone(),
+        created: jiff::Timestamp::now().to_string(),
+    };
+    state::write_json(&directory(home, &wanted.name).join("record.json"), &network)?;
+    Ok(network)
+}
+
+/// Docker's pattern; also keeps the name from leaving its directory.
+fn is_valid(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        && name.len() <= 200
+}
+
+fn choose(home: &Home, channel: &mut Channel, wanted: &Wanted) -> Result<Subnet> {
+    let networks = list(home)?;
+    let of = |network: &Network| Subnet::of(network.subnet, network.prefix);
+    let covered = link::covered(channel).doing(|| "cannot read the host's routes")?;
+    let Some(text) = &wanted.subnet else {
+        let servers = resolvers::host_resolvers().servers;
+        let servers = servers.iter().filter_map(|server| match server {
+            std::net::IpAddr::V4(address) => Subnet::of(*address, 32),
+            std::net::IpAddr::V6(_) => None,
+        });
+        let taken: Vec<Subnet> = networks.iter().filter_map(of).chain(covered).chain(servers).collect();
+        return subnet::first_free(&taken).ok_or_else(|| {
+            Failure::new("no subnet is free: all of Docker's pools are taken by networks or routes")
+                .hint("remove networks that are not used, or name a subnet of your own")
+        });
+    };
+    let subnet = Subnet::parse(text).filter(|subnet| subnet.prefix() <= 30 && subnet.prefix() > 0).ok_or_else(|| {
+        Failure::new(format!("`{text}` is not an IPv4 subnet for containers")).hint("write it as `172.28.0.0/16`; at most `/30`")
+    })?;
+    if let Some(other) = networks.iter().find(|network| of(network).is_some_and(|other| other.overlaps(subnet))) {
+        return Err(Failure::new(format!("subnet {subnet} overlaps that of network `{}`", other.name)).hint("choose another subnet"));
+    }
+    if let Some(route) = covered.iter().find(|route| route.overlaps(subnet)) {
+        return Err(Failure::new(format!("subnet {subnet} overlaps the host's {route}")).hint("choose another subnet"));
+    }
+    Ok(subnet)
+}
+
+fn gateway(wanted: &Wanted, subnet: Subnet) -> Result<Ipv4Addr> {
+    match wanted.gateway {
+        None => subnet.hosts().next().ok_or_else(|| Failure::new(format!("subnet {subnet} has no room"))),
+        Some(gateway) if subnet.hosts_contain(gateway) => Ok(gateway),
+        Some(gateway) => Err(Failure::new(format!("gateway {gateway} is not a host's address in subnet {subnet}"))),
+    }
+}
+
+/// The default network's link has a name that people know; where another home's has it, and for all others, it is Docker's.
+fn bridge_name(channel: &mut Channel, name: &str, id: &str) -> Result<String> {
+    if name == DEFAULT_NETWORK && link::find(channel, DEFAULT_BRIDGE).doing(|| "cannot look for links")?.is_none() {
+        return Ok(DEFAULT_BRIDGE.to_owned());
+    }
+    Ok(format!("br-{}", &id[..12]))
+}
