@@ -48,6 +48,8 @@ pub mod failure;
 pub mod image;
 pub mod net;
 pub mod place;
+pub mod runtime;
 pub mod state;
 pub mod sys;
 pub mod units;
+pub mod volume;
