@@ -1,0 +1,265 @@
+//! One more process in a running container. No supervisor has a part in it: it is our child, and its streams are joined to ours here.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oci_spec::runtime::Process as ProcessSpec;
+use oci_spec::runtime::Spec;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::pipe::PipeFlags;
+use rustix::process::WaitId;
+use rustix::process::WaitIdOptions;
+
+use crate::failure::Doing;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place::Home;
+use crate::runtime;
+use crate::runtime::Cgroup;
+use crate::runtime::Process;
+use crate::runtime::Stdio;
+use crate::sys::child;
+
+use super::Container;
+use super::Exec;
+use super::Status;
+use super::client;
+use super::input::Heard;
+use super::input::Input;
+use super::input::Keys;
+use super::record;
+use super::spec;
+use super::streams;
+use super::terminal;
+use super::terminal::Raw;
+use super::terminal::Signals;
+
+/// Runs a process in a container, joined to our own standard streams (and terminal), and returns its exit code.
+///
+/// # Errors
+/// The container does not run; 126, 127 as Docker's.
+pub fn exec(home: &Home, id: &str, exec: &Exec) -> Result<i32> {
+    let container = client::running(home, id, "run a command in")?;
+    let state = record::recorded_state(home, id)?;
+    let refuse =
+        |reason: &str| Err(Failure::new(format!("cannot run a command in container `{}`", container.name)).because(reason.to_owned()));
+    match state.status {
+        Status::Running => {}
+        Status::Paused => return refuse("it is paused"),
+        _ => return refuse("it is between two runs"),
+    }
+    let entry = Entry::prepare(home, &container, state.pid, exec)?;
+    if exec.detach {
+        entry.run(null_streams().doing(|| "cannot open /dev/null")?)?;
+        return Ok(0);
+    }
+    if exec.tty { run_on_terminal(&entry, exec) } else { run_on_pipes(&entry, exec) }
+}
+
+/// Runs a health check's test; true if it ends with 0 in time.
+pub(super) fn probe(home: &Home, container: &Container, pid: i32, test: Vec<String>, limit: Duration) -> bool {
+    let wanted = Exec { args: test, ..Exec::default() };
+    let streams = null_streams().ok();
+    let process = streams.and_then(|streams| Entry::prepare(home, container, pid, &wanted).ok()?.run(streams).ok());
+    let Some(process) = process else { return false };
+    let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(limit.subsec_nanos()) };
+    let ended = rustix::event::poll(&mut [PollFd::new(&process.pidfd, PollFlags::IN)], Some(&limit)).unwrap_or(0) > 0;
+    if !ended {
+        let _ = child::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+    }
+    wait_for(&process).is_ok_and(|code| code == 0) && ended
+}
+
+/// The way into a container.
+struct Entry {
+    pid: i32,
+    cgroup: Cgroup,
+    spec: Spec,
+    process: ProcessSpec,
+}
+
+impl Entry {
+    fn prepare(home: &Home, container: &Container, pid: i32, exec: &Exec) -> Result<Entry> {
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&root, flags, Mode::empty()).map_err(io::Error::from).doing(|| "cannot look into the container")?;
+        let user = exec.user.as_deref().unwrap_or(&container.wanted.user);
+        let user = runtime::resolve_user(&root, user, &container.wanted.group_add)?;
+        let mut inside = container.clone();
+        inside.wanted.tty = exec.tty;
+        inside.wanted.trust.privileged |= exec.privileged;
+        let spec = spec::build(home, &inside, &user)?;
+        let mut process = spec.process().clone().unwrap_or_default();
+        let mut environment = spec::environment(&inside, &user);
+        exec.env.iter().for_each(|variable| spec::set_variable(&mut environment, variable));
+        process.set_args(Some(exec.args.clone())).set_env(Some(environment)).set_terminal(Some(exec.tty));
+        process.set_cwd(spec::working_dir(exec.working_dir.as_deref().unwrap_or(&container.wanted.working_dir)));
+        let cgroup = Cgroup { path: spec::cgroup_path(&container.id) };
+        Ok(Entry { pid, cgroup, spec, process })
+    }
+
+    fn run(&self, stdio: Stdio) -> Result<Process> {
+        runtime::exec(self.pid, &self.cgroup, &self.spec, &self.process, stdio)
+    }
+}
+
+fn null_streams() -> io::Result<Stdio> {
+    let null = || rustix::fs::open(Path::new("/dev/null"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    Ok(Stdio::Files { stdin: null()?, stdout: null()?, stderr: null()? })
+}
+
+/// Reaps a process of ours; 128+n after signal n.
+fn wait_for(process: &Process) -> Result<i32> {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(process.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => {
+                return Ok(status
+                    .exit_status()
+                    .or_else(|| status.terminating_signal().map(|signal| 128 + signal))
+                    .unwrap_or(record::UNSEEN_EXIT));
+            }
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Failure::new("cannot wait for the command").because(error)),
+        }
+    }
+}
+
+fn run_on_terminal(entry: &Entry, exec: &Exec) -> Result<i32> {
+    let (rows, columns) = terminal::size().map_or((24, 80), |size| (size.ws_row, size.ws_col));
+    let mut process = entry.run(Stdio::Terminal { rows, columns })?;
+    let master = process.terminal.take().ok_or_else(|| Failure::new("cannot find the command's terminal"))?;
+    let raw = Raw::enter().doing(|| "cannot change the terminal's mode")?;
+    let copy = || master.try_clone().doing(|| "cannot use the command's terminal");
+    let input = if exec.stdin { Some(Input::new(copy()?, Keys::Plain).doing(|| "cannot use the command's terminal")?) } else { None };
+    let outputs = vec![(1, copy()?)];
+    let code = Joint { process, outputs, input, terminal: Some(master) }.stay();
+    drop(raw);
+    code
+}
+
+fn run_on_pipes(entry: &Entry, exec: &Exec) -> Result<i32> {
+    let opened = (|| {
+        let (stdout, their_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, their_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let (their_stdin, stdin) = match exec.stdin {
+            true => {
+                let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+                (theirs, Some(ours))
+            }
+            false => (rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, None),
+        };
+        let input = stdin.map(|stdin| Input::new(stdin, Keys::Plain)).transpose()?;
+        let stdio = Stdio::Files { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };
+        io::Result::Ok((stdio, vec![(1, stdout), (2, stderr)], input))
+    })();
+    let (stdio, outputs, input) = opened.doing(|| "cannot make the command's standard streams")?;
+    let process = entry.run(stdio)?;
+    Joint { process, outputs, input, terminal: None }.stay()
+}
+
+/// What joins us to a command.
+struct Joint {
+    process: Process,
+    /// Which of our streams each goes to.
+    outputs: Vec<(u8, OwnedFd)>,
+    input: Option<Input>,
+    terminal: Option<OwnedFd>,
+}
+
+impl Joint {
+    fn stay(mut self) -> Result<i32> {
+        let signals = Signals::catch().doing(|| "cannot catch signals")?;
+        for (_, output) in &self.outputs {
+            rustix::io::ioctl_fionbio(output, true).map_err(io::Error::from).doing(|| "cannot use the command's output")?;
+        }
+        loop {
+            let happened = self.sleep(&signals)?;
+            while let Some(signal) = signals.next() {
+                self.take_signal(signal);
+            }
+            self.show_output()?;
+            if happened.typed
+                && let Some(input) = &mut self.input
+                && !matches!(input.pass_on(), Ok(Heard::Bytes | Heard::Detach))
+            {
+                self.input = None; // closes the pipe: the command sees the end of its input
+            }
+            if happened.ended {
+                self.show_output()?; // what it said with its last breath
+                return wait_for(&self.process);
+            }
+        }
+    }
+
+    fn sleep(&self, signals: &Signals) -> Result<Happened> {
+        let mut sources = vec![
+            PollFd::from_borrowed_fd(self.process.pidfd.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        if let Some(input) = &self.input {
+            let (source, events) = input.source();
+            sources.push(PollFd::from_borrowed_fd(source, events));
+        }
+        let before_outputs = sources.len();
+        sources.extend(self.outputs.iter().map(|(_, output)| PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)));
+        match rustix::event::poll(&mut sources, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Failure::new("cannot wait for the command").because(error)),
+        }
+        let happened = |number: usize| !sources[number].revents().is_empty();
+        Ok(Happened { ended: happened(0), typed: before_outputs > 2 && happened(2) })
+    }
+
+    fn take_signal(&self, signal: i32) {
+        match (&self.terminal, signal) {
+            (Some(terminal), libc::SIGWINCH) => terminal::pass_size(terminal),
+            (None, libc::SIGWINCH) => {}
+            // One that has ended meanwhile needs no signal.
+            _ => drop(child::send_signal(self.process.pidfd.as_fd(), signal)),
+        }
+    }
+
+    /// Writes what the command has said; drops outputs that have ended, and those that nobody reads any more.
+    fn show_output(&mut self) -> Result<()> {
+        let mut failure = None;
+        self.outputs.retain(|(stream, output)| match pass(output.as_fd(), *stream) {
+            Ok(open) => open,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => false,
+            Err(error) => {
+                failure = Some(Failure::new("cannot write the command's output").because(error));
+                false
+            }
+        });
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// What a sleep was ended by.
+#[derive(Debug, Clone, Copy)]
+struct Happened {
+    ended: bool,
+    typed: bool,
+}
+
+/// Writes what is there to one of our streams; false if there will be no more.
+fn pass(from: BorrowedFd<'_>, stream: u8) -> io::Result<bool> {
+    let mut bytes = [0; 32 * 1024];
+    loop {
+        match rustix::io::read(from, &mut bytes) {
+            Ok(0) | Err(rustix::io::Errno::IO) => return Ok(false), // a terminal that everybody has closed
+            Ok(count) => streams::write(stream, &bytes[..count])?,
+            Err(rustix::io::Errno::AGAIN) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Reads a container's log: lines from raw bytes and index, and inotify to wait for more.
+//!
+//! The reader keeps, for each stream, how far it has handed bytes out. A line that is not finished stays behind that mark until its
+//! end comes, or until nothing else is there: then it is handed out as far as it goes.
+
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::fs::inotify;
+
+use crate::failure::Doing;
+use crate::failure::Result;
+use crate::place::Home;
+
+use super::Line;
+use super::LogRange;
+use super::Logs;
+use super::log_files;
+use super::log_files::RECORD;
+use super::log_files::STREAMS;
+use super::log_files::Stretch;
+use super::record;
+
+/// A longer line is handed out in parts.
+const LONGEST_LINE: u64 = 64 * 1024;
+
+/// What a [`Logs`] has inside.
+#[derive(Debug)]
+pub(super) struct Reader {
+    index: Lazy,
+    streams: [Stream; 2],
+    range: LogRange,
+    /// The number of the index record that is read next.
+    next_record: u64,
+    /// The stretch that lines are being cut from.
+    current: Option<Stretch>,
+    /// Made at the first wait.
+    watch: Option<OwnedFd>,
+    directory: PathBuf,
+    /// `until` has been passed.
+    over: bool,
+}
+
+/// A file that the supervisor makes when it first has something to write.
+#[derive(Debug)]
+struct Lazy {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    bytes: Lazy,
+    /// Up to here lines have been handed out.
+    given: u64,
+    /// Up to here there is no line break after `given`.
+    searched: u64,
+    /// Up to here stretches have been read.
+    end: u64,
+    /// When the last stretch came.
+    time: u64,
+}
+
+/// Opens a container's log.
+///
+/// # Errors
+/// It cannot be read.
+pub fn logs(home: &Home, id: &str, range: LogRange) -> Result<Logs> {
+    let mut reader = Reader::open(home, id, range)?;
+    if let Some(lines) = range.tail {
+        reader.skip_to_last(lines).doing(|| format!("cannot read the log of {id}"))?;
+    }
+    Ok(Logs { reader })
+}
+
+/// Opens a container's log at its end: only what comes from now on. The log is begun if need be, so that a container
+/// that removes itself can be read even if it ends before we look again.
+pub(super) fn logs_from_now(home: &Home, id: &str) -> Result<Logs> {
+    let paths = STREAMS.map(|stream| log_files::stream_path(home, id, stream));
+    for path in paths.iter().chain(std::iter::once(&log_files::index_path(home, id))) {
+        let begun = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        begun.doing(|| format!("cannot begin the log {}", path.display()))?;
+    }
+    logs(home, id, LogRange { tail: Some(0), ..LogRange::default() })
+}
+
+impl Logs {
+    /// The next line that is there; None if there is none *yet*. Never blocks.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    #[allow(clippy::should_implement_trait, reason = "None is not the end")]
+    pub fn next(&mut self) -> Result<Option<Line>> {
+        let directory = &self.reader.directory.display().to_string();
+        self.reader.next().doing(|| format!("cannot read the log in {directory}"))
+    }
+
+    /// Sleeps until there may be more, the container ends, or `limit` has passed (inotify).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn wait(&mut self, limit: Duration) -> Result<()> {
+        self.reader.wait(limit).doing(|| "cannot wait for the log")
+    }
+
+    /// Readable when there may be more or the container's state has changed; read it empty with [`Logs::heard`].
+    pub(super) fn watch(&mut self) -> Result<&OwnedFd> {
+        self.reader.watch().doing(|| "cannot watch the log")
+    }
+
+    /// Forgets what the watch has seen so far.
+    pub(super) fn heard(&mut self) {
+        self.reader.heard();
+    }
+}
+
+impl Lazy {
+    fn new(path: PathBuf) -> Lazy {
+        Lazy { path, file: None }
+    }
+
+    fn open(&mut self) -> io::Result<Option<&File>> {
+        if self.file.is_none() {
+            self.file = match File::open(&self.path) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(self.file.as_ref())
+    }
+
+    /// Reads `from..to`, as far as it is there.
+    fn read(&mut self, from: u64, to: u64) -> io::Result<Vec<u8>> {
+        let Some(file) = self.open()? else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], from + filled as u64)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+}
+
+impl Stream {
+    /// The bytes from the end of the last line handed out up to and including the next line break before `limit`.
+    fn cut(&mut self, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        while self.searched < limit {
+            let to = limit.min(self.searched + LONGEST_LINE);
+            let bytes = self.bytes.read(self.searched, to)?;
+            let found = bytes.iter().position(|byte| *byte == b'\n');
+            self.searched = found.map_or(to, |at| self.searched + at as u64 + 1);
+            if found.is_some() || self.searched - self.given >= LONGEST_LINE {
+                return self.give().map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Hands out all that has been searched.
+    fn give(&mut self) -> io::Result<Vec<u8>> {
+        let bytes = self.bytes.read(self.given, self.searched)?;
+        self.given = self.searched;
+        Ok(bytes)
+    }
+}
+
+impl Reader {
+    fn open(home: &Home, id: &str, range: LogRange) -> Result<Reader> {
+        record::recorded_state(home, id)?;
+        let streams = STREAMS.map(|stream| Stream {
+            bytes: Lazy::new(log_files::stream_path(home, id, stream)),
+            given: 0,
+            searched: 0,
+            end: 0,
+            time: 0,
+        });
+        let mut reader = Reader {
+            index: Lazy::new(log_files::index_path(home, id)),
+            streams,
+            range,
+            next_record: 0,
+            current: None,
+            watch: None,
+            directory: home.container(id),
+            over: false,
+        };
+        // Held open from now on: a container that removes itself can be read to its end.
+        reader.open_files().doing(|| format!("cannot open the log of {id}"))?;
+        Ok(reader)
+    }
+
+    fn open_files(&mut self) -> io::Result<()> {
+        self.index.open()?;
+        for stream in &mut self.streams {
+            stream.bytes.open()?;
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> io::Result<Option<Line>> {
+        while !self.over {
+            let Some(stretch) = self.current else {
+                match self.read_record(self.next_record)? {
+                    Some(stretch) => self.enter(stretch),
+                    None => return self.leftover(),
+                }
+                continue;
+            };
+            let stream = &mut self.streams[usize::from(stretch.stream - 1)];
+            match stream.cut(stretch.end)? {
+                // A line's time is that of its end: so times only grow.
+                Some(bytes) if self.range.since.is_none_or(|since| since <= stretch.time) => {
+                    return Ok(Some(Line { stream: stretch.stream, time: stretch.time, bytes }));
+                }
+                Some(_) => {}
+                None => self.current = None,
+            }
+        }
+        Ok(None)
+    }
+
+    fn enter(&mut self, stretch: Stretch) {
+        self.next_record += 1;
+        if self.range.until.is_some_and(|until| stretch.time > until) {
+            self.over = true;
+            return;
+        }
+        let stream = &mut self.streams[usize::from(stretch.stream - 1)];
+        stream.end = stretch.end;
+        stream.time = stretch.time;
+        self.current = Some(stretch);
+    }
+
+    /// What has no line break yet, the older stream first.
+    fn leftover(&mut self) -> io::Result<Option<Line>> {
+        let unfinished = self.streams.iter_mut().zip(STREAMS).filter(|(stream, _)| stream.given < stream.end);
+        let Some((stream, number)) = unfinished.min_by_key(|(stream, _)| stream.time) else { return Ok(None) };
+        stream.searched = stream.end;
+        let bytes = stream.give()?;
+        let wanted = self.range.since.is_none_or(|since| since <= stream.time);
+        Ok(wanted.then_some(Line { stream: number, time: stream.time, bytes }).filter(|line| !line.bytes.is_empty()))
+    }
+
+    fn read_record(&mut self, number: u64) -> io::Result<Option<Stretch>> {
+        let at = number * RECORD as u64;
+        let bytes = self.index.read(at, at + RECORD as u64)?;
+        Ok(bytes.first_chunk().and_then(Stretch::decode))
+    }
+
+    /// Moves to where only the last `lines` lines are still to come.
+    fn skip_to_last(&mut self, lines: usize) -> io::Result<()> {
+        let stretches = self.all_stretches()?;
+        let mut missing = lines;
+        let mut ends = [0u64; 2];
+        for stretch in &stretches {
+            ends[usize::from(stretch.stream - 1)] = stretch.end;
+        }
+        if lines == 0 {
+            // What is unfinished now goes on as if it began now.
+            self.start_at(stretches.len(), ends);
+            return Ok(());
+        }
+        let mut marks = ends;
+        for slot in 0..2 {
+            // An unfinished line counts as one, and comes last.
+            let start = self.line_start(slot, ends[slot])?;
+            if start < ends[slot] && missing > 0 {
+                missing -= 1;
+            }
+            marks[slot] = start;
+        }
+        for (number, stretch) in stretches.iter().enumerate().rev() {
+            let slot = usize::from(stretch.stream - 1);
+            let begin = stretches[..number].iter().rev().find(|before| before.stream == stretch.stream).map_or(0, |before| before.end);
+            let bytes = self.streams[slot].bytes.read(begin, stretch.end)?;
+            for at in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at) {
+                if missing == 0 {
+                    marks[slot] = begin + at as u64 + 1;
+                    let other = 1 - slot;
+                    marks[other] = self.line_start(other, end_before(&stretches[..number], other))?;
+                    self.start_at(number, marks);
+                    return Ok(());
+                }
+                missing -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn all_stretches(&mut self) -> io::Result<Vec<Stretch>> {
+        let size = match self.index.open()? {
+            Some(file) => file.metadata()?.len(),
+            None => 0,
+        };
+        let bytes = self.index.read(0, size)?;
+        Ok(bytes.chunks_exact(RECORD).filter_map(|record| record.first_chunk().and_then(Stretch::decode)).collect())
+    }
+
+    /// Where the line begins that the byte before `end` belongs to, or `end` if that byte is a line break.
+    fn line_start(&mut self, slot: usize, end: u64) -> io::Result<u64> {
+        let from = end.saturating_sub(LONGEST_LINE);
+        let bytes = self.streams[slot].bytes.read(from, end)?;
+        Ok(bytes.iter().rposition(|byte| *byte == b'\n').map_or(from, |at| from + at as u64 + 1))
+    }
+
+    fn start_at(&mut self, record: usize, marks: [u64; 2]) {
+        self.next_record = record as u64;
+        for (stream, mark) in self.streams.iter_mut().zip(marks) {
+            (stream.given, stream.searched, stream.end) = (mark, mark, mark);
+        }
+    }
+
+    fn watch(&mut self) -> io::Result<&OwnedFd> {
+        if self.watch.is_none() {
+            let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+            // The state is renamed into place, so the directory is watched; it may be gone already.
+            let events =
+                inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::MOVE_SELF;
+            match inotify::add_watch(&watch, &self.directory, events) {
+                Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.watch = Some(watch);
+        }
+        self.watch.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn heard(&mut self) {
+        let Some(watch) = &self.watch else { return };
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(watch, &mut space);
+        while events.next().is_ok() {}
+    }
+
+    fn wait(&mut self, limit: Duration) -> io::Result<()> {
+        let first = self.watch.is_none();
+        self.watch()?;
+        if first || self.over || !self.directory.exists() {
+            return Ok(()); // what came before the watch began would not wake us
+        }
+        let watch = self.watch()?;
+        let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(limit.subsec_nanos()) };
+        match rustix::event::poll(&mut [PollFd::new(&watch.as_fd(), PollFlags::IN)], Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.heard();
+        Ok(())
+    }
+}
+
+/// Where a stream's last stretch among these ends.
+fn end_before(stretches: &[Stretch], slot: usize) -> u64 {
+    stretches.iter().rev().find(|stretch| usize::from(stretch.stream - 1) == slot).map_or(0, |stretch| stretch.end)
+}
+
+#[cfg(test)]
+mod tests;
