@@ -1,0 +1,278 @@
+//! Which stages there are, what each stands on, and which of them the target needs.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::build::Wanted;
+use crate::build::dockerfile::Dockerfile;
+use crate::build::dockerfile::Stage;
+use crate::build::dockerfile::Word;
+use crate::build::dockerfile::expand::NoValues;
+use crate::build::dockerfile::expand::Rules;
+use crate::build::dockerfile::expand::expand_text;
+use crate::build::dockerfile::instruction::Instruction;
+use crate::build::dockerfile::instruction::Kind;
+use crate::build::dockerfile::source::Place;
+use crate::build::dockerfile::source::Source;
+use crate::build::dockerfile::source::nearest;
+use crate::build::platform::Platform;
+use crate::build::values::Variables;
+use crate::failure::Failure;
+
+/// A stage, or an image or directory that a COPY or a mount reads from.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// As the user knows it: `builder`, or `stage-1`.
+    pub name: String,
+    pub base: Base,
+    /// Of its FROM, or of the instruction that names it.
+    pub place: Place,
+    pub platform: Option<Platform>,
+    pub commands: Vec<Instruction>,
+    /// The other nodes that each command reads from, by command and, for RUN, mount.
+    pub sources: BTreeMap<(usize, usize), usize>,
+    /// Where each of its reads stands, for the check that stages come before what reads them.
+    reads: Vec<(usize, Place)>,
+}
+
+/// What a stage stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    Scratch,
+    Node(usize),
+    /// As the user wrote it, variables replaced.
+    Image(String),
+    /// A named context.
+    Directory(PathBuf),
+}
+
+/// All stages of a Dockerfile.
+#[derive(Debug)]
+pub(super) struct Graph<'a> {
+    pub nodes: Vec<Node>,
+    /// So many of the nodes are stages; the others are only read from.
+    pub stages: usize,
+    names: BTreeMap<String, usize>,
+    /// Directories and images that stand in for names.
+    contexts: &'a BTreeMap<String, String>,
+    source: &'a Source,
+}
+
+impl<'a> Graph<'a> {
+    /// Builds the graph; `globals` are the variables that FROM sees.
+    ///
+    /// # Errors
+    /// Every fault in the FROMs and `--from`s.
+    pub(super) fn new(file: Dockerfile, source: &'a Source, wanted: &'a Wanted, globals: &Variables) -> Result<Graph<'a>, Vec<Failure>> {
+        let mut graph = Graph { nodes: Vec::new(), stages: file.stages.len(), names: BTreeMap::new(), contexts: &wanted.contexts, source };
+        let mut faults = Vec::new();
+        let rules = Rules::new(file.escape);
+        for stage in file.stages {
+            if let Err(fault) = graph.add_stage(stage, rules, globals) {
+                faults.push(fault);
+            }
+        }
+        // The numbers of stages are only right if all of them are there.
+        if faults.is_empty() {
+            let stages = graph.nodes.len();
+            (0..stages).for_each(|index| graph.link(index, &mut faults));
+        }
+        if faults.is_empty() { Ok(graph) } else { Err(faults) }
+    }
+
+    fn add_stage(&mut self, stage: Stage, rules: Rules, globals: &Variables) -> Result<(), Failure> {
+        let index = self.nodes.len();
+        let expand = |word: &Word| {
+            let text = expand_text(&word.text, rules, globals);
+            text.map_err(|what| self.source.fault(stage.instruction.place(word), what))
+        };
+        let base = expand(&stage.from.base)?;
+        if base.is_empty() {
+            let what = format!("base name ({}) should not be blank", stage.from.base.text);
+            let fault = self.source.fault(stage.instruction.place(&stage.from.base), what);
+            return Err(fault.hint("declare the variable with `ARG name=default` before the first FROM, or give `--build-arg`"));
+        }
+        let platform = match &stage.from.platform {
+            None => None,
+            Some(word) => {
+                let place = stage.instruction.place(word);
+                let text = expand(word)?;
+                let parsed = if text.is_empty() {
+                    Err(format!("empty platform value from expression {}", word.text))
+                } else {
+                    Platform::parse(&text)
+                };
+                Some(parsed.map_err(|what| self.source.fault(place, what).hint("write it as `linux/amd64`"))?)
+            }
+        };
+        let named = stage.from.name.as_ref().and_then(|name| self.context(name));
+        let commands = if named.is_some() { Vec::new() } else { stage.commands };
+        let base = named.unwrap_or_else(|| self.base_of(&base));
+        let name = stage.from.name.clone().unwrap_or_else(|| format!("stage-{index}"));
+        let place = stage.instruction.place(&stage.from.base);
+        self.nodes.push(Node { name, base, place, platform, commands, sources: BTreeMap::new(), reads: Vec::new() });
+        if let Some(name) = stage.from.name {
+            self.names.insert(name, index);
+        }
+        Ok(())
+    }
+
+    /// An earlier stage, a named context or an image. Names of stages in FROM are exact; those in `--from` are not.
+    fn base_of(&self, name: &str) -> Base {
+        if let Some(index) = self.names.get(name) {
+            return Base::Node(*index);
+        }
+        if name == "scratch" {
+            return Base::Scratch;
+        }
+        self.context(name).unwrap_or_else(|| Base::Image(name.to_owned()))
+    }
+
+    /// What `--build-context` puts in the place of a name.
+    fn context(&self, name: &str) -> Option<Base> {
+        let wanted = familiar(name);
+        let (_, value) = self.contexts.iter().find(|(known, _)| familiar(known) == wanted)?;
+        Some(match value.strip_prefix("docker-image://") {
+            Some(image) => Base::Image(image.to_owned()),
+            None => Base::Directory(PathBuf::from(value)),
+        })
+    }
+
+    /// Finds what the commands of a node, from the `first` on, read from.
+    fn link(&mut self, index: usize, faults: &mut Vec<Failure>) {
+        let commands = std::mem::take(&mut self.nodes[index].commands);
+        self.nodes[index].sources.clear();
+        self.nodes[index].reads.clear();
+        for (number, command) in commands.iter().enumerate() {
+            for (mount, from, place) in reads_of(command) {
+                match self.find_or_add(&from, place) {
+                    Ok(source) => {
+                        self.nodes[index].sources.insert((number, mount), source);
+                        self.nodes[index].reads.push((source, place));
+                    }
+                    Err(fault) => faults.push(fault),
+                }
+            }
+        }
+        self.nodes[index].commands = commands;
+    }
+
+    fn find_or_add(&mut self, from: &str, place: Place) -> Result<usize, Failure> {
+        let literal = expand_text(from, Rules::new('\\'), &NoValues);
+        if literal.as_deref() != Ok(from) {
+            let what = "variable expansion is not supported for --from";
+            let hint = "define a new stage with FROM, using an ARG from global scope, and copy from it";
+            return Err(self.source.fault(place, what).hint(hint));
+        }
+        if let Ok(number) = from.parse::<i64>() {
+            let found = usize::try_from(number).ok().filter(|number| *number < self.nodes.len());
+            return found.ok_or_else(|| self.source.fault(place, format!("invalid stage index {from}")).hint("stages are counted from 0"));
+        }
+        if let Some(index) = self.names.get(&from.to_lowercase()) {
+            return Ok(*index);
+        }
+        let base = self.base_of(from);
+        let same = |node: &Node| node.commands.is_empty() && node.base == base && node.name == from;
+        if let Some(index) = self.nodes.iter().position(same) {
+            return Ok(index);
+        }
+        let node =
+            Node { name: from.to_owned(), base, place, platform: None, commands: Vec::new(), sources: BTreeMap::new(), reads: Vec::new() };
+        self.nodes.push(node);
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// Puts a base image's triggers before a stage's own commands.
+    ///
+    /// # Errors
+    /// What is wrong with the triggers' own `--from`s.
+    pub(super) fn prepend(&mut self, index: usize, triggers: Vec<Instruction>) -> Result<(), Vec<Failure>> {
+        self.nodes[index].commands.splice(0..0, triggers);
+        let mut faults = Vec::new();
+        self.link(index, &mut faults);
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// The stage that is wanted.
+    ///
+    /// # Errors
+    /// There is no such stage.
+    pub(super) fn target(&self, name: Option<&str>, stages: usize) -> Result<usize, Failure> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(stages - 1) };
+        self.names.get(&name.to_lowercase()).copied().ok_or_else(|| {
+            let failure = Failure::new(format!("cannot build the stage `{name}`"));
+            let failure = failure.because(format!("target stage {name:?} could not be found in {}", self.source.file.display()));
+            let names: Vec<&str> = self.names.keys().map(String::as_str).collect();
+            match nearest(name, names.iter().copied()) {
+                Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
+                None if names.is_empty() => failure.hint("give a stage a name with `FROM … AS name`"),
+                None => failure.hint(format!("the stages are {}", names.join(", "))),
+            }
+        })
+    }
+
+    /// The nodes that a node needs, itself among them, each after all that it needs.
+    ///
+    /// # Errors
+    /// A stage that needs itself, or one that comes later.
+    pub(super) fn needed(&self, target: usize) -> Result<Vec<usize>, Failure> {
+        let mut order = Vec::new();
+        let mut open = BTreeSet::new();
+        self.visit(target, &mut open, &mut order)?;
+        Ok(order)
+    }
+
+    fn visit(&self, index: usize, open: &mut BTreeSet<usize>, order: &mut Vec<usize>) -> Result<(), Failure> {
+        if order.contains(&index) {
+            return Ok(());
+        }
+        open.insert(index);
+        let node = &self.nodes[index];
+        if let Base::Node(base) = node.base {
+            self.visit(base, open, order)?;
+        }
+        for (source, place) in &node.reads {
+            if open.contains(source) {
+                let what = format!("circular dependency detected on stage: {}", self.nodes[*source].name);
+                return Err(self.source.fault(*place, what).hint("copy from an earlier stage"));
+            }
+            if *source > index && !self.nodes[*source].commands.is_empty() {
+                let what = format!(
+                    "cannot copy from stage {:?}, it needs to be defined before current stage {:?}",
+                    self.nodes[*source].name, node.name
+                );
+                return Err(self.source.fault(*place, what).hint("move that stage up"));
+            }
+            self.visit(*source, open, order)?;
+        }
+        open.remove(&index);
+        order.push(index);
+        Ok(())
+    }
+}
+
+/// The names a command reads from, with the number of the mount and the place.
+fn reads_of(command: &Instruction) -> Vec<(usize, String, Place)> {
+    match &command.kind {
+        Kind::Transfer(transfer) => transfer.from.iter().map(|from| (0, from.text.clone(), command.place(from))).collect(),
+        Kind::Run(run) => {
+            let from = |(number, word): (usize, &Word)| {
+                let value = word.text.split(',').find_map(|field| {
+                    let (key, value) = field.split_once('=')?;
+                    key.eq_ignore_ascii_case("from").then(|| value.to_owned())
+                })?;
+                Some((number, value, command.place(word)))
+            };
+            run.mounts.iter().enumerate().filter_map(from).filter(|(_, from, _)| !from.is_empty()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// An image's name without what goes without saying.
+fn familiar(name: &str) -> &str {
+    let name = name.strip_suffix(":latest").unwrap_or(name);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}

@@ -1,0 +1,127 @@
+//! The build cache: what a step came to, by the digest of all that went into it.
+//!
+//! ```text
+//! build/steps/<key>.json      a step's layer
+//! build/contents/<key>        the digest of files of a stage, which never change
+//! build/images/<key>          an image's id, by its undated configuration
+//! build/files/<dev>-<ino>     what is known of a directory's files, see `digests`
+//! build/mounts/<id>/          cache mounts
+//! ```
+//!
+//! A key is a digest of a definition, of the layers it stands on and of the content it reads: where the three are the
+//! same, so is the result, whatever the Dockerfile, the image or the context are called. Records are only hints: one
+//! that is gone, or whose layer is gone, costs a step.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+use sha2::Digest as _;
+use sha2::Sha256;
+
+use crate::build::chain::layer_path;
+use crate::failure::Result;
+use crate::image::Layer;
+use crate::place::Home;
+use crate::state;
+
+const VERSION: u32 = 1;
+
+/// What a step came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StepRecord {
+    version: u32,
+    pub layer: Layer,
+    /// RFC 3339.
+    pub created: String,
+}
+
+impl StepRecord {
+    pub(super) fn new(layer: Layer, created: String) -> StepRecord {
+        StepRecord { version: VERSION, layer, created }
+    }
+}
+
+/// Collects what goes into a key; each part with its length, so that no two sets of parts look the same.
+#[derive(Clone)]
+pub(super) struct Key(Sha256);
+
+impl Key {
+    pub(super) fn new(kind: &str) -> Key {
+        // The number changes when the same definition would be carried out in another way.
+        Key(Sha256::new()).text("coracle-build-1").text(kind)
+    }
+
+    pub(super) fn bytes(mut self, bytes: &[u8]) -> Key {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    pub(super) fn text(self, text: &str) -> Key {
+        self.bytes(text.as_bytes())
+    }
+
+    pub(super) fn texts<S: AsRef<str>>(self, texts: &[S]) -> Key {
+        let key = self.bytes(&(texts.len() as u64).to_le_bytes());
+        texts.iter().fold(key, |key, text| key.text(text.as_ref()))
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn step_path(home: &Home, key: &str) -> PathBuf {
+    home.build().join("steps").join(format!("{key}.json"))
+}
+
+/// What a step came to before, if its layer is still there.
+pub(super) fn find_step(home: &Home, key: &str) -> Option<StepRecord> {
+    // A record that cannot be read is as good as none.
+    let record: StepRecord = state::find_json(&step_path(home, key)).ok()??;
+    (record.version == VERSION && layer_path(home, &record.layer.diff_id).is_dir()).then_some(record)
+}
+
+/// Remembers what a step came to.
+///
+/// # Errors
+/// The store cannot be written.
+pub(super) fn store_step(home: &Home, key: &str, record: &StepRecord) -> Result<()> {
+    state::write_json(&step_path(home, key), record)
+}
+
+/// A small fact that never changes once it is known.
+pub(super) fn find_fact(home: &Home, kind: &str, key: &str) -> Option<String> {
+    fs::read_to_string(home.build().join(kind).join(key)).ok().filter(|fact| !fact.is_empty())
+}
+
+/// Remembers a fact; failing to do so costs only time.
+pub(super) fn store_fact(home: &Home, kind: &str, key: &str, fact: &str) {
+    let _ = state::write_whole(&home.build().join(kind).join(key), fact.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_key_do_not_run_together() {
+        let key = |texts: &[&str]| Key::new("x").texts(texts).finish();
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_ne!(key(&["a"]), key(&["a", ""]));
+        assert_eq!(key(&["a"]), key(&["a"]));
+    }
+
+    #[test]
+    fn a_record_without_its_layer_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::at(place.path(), place.path().join("run"));
+        let layer = Layer { diff_id: "sha256:00ff".to_owned(), size: 0 };
+        store_step(&home, "k", &StepRecord::new(layer, "2026-01-01T00:00:00Z".to_owned())).unwrap();
+        assert!(find_step(&home, "k").is_none());
+        fs::create_dir_all(home.layers().join("00ff")).unwrap();
+        assert!(find_step(&home, "k").is_some());
+    }
+}

@@ -1,0 +1,269 @@
+//! Carries out the steps: stages side by side, each step only if its key is new.
+//!
+//! Every stage has a thread. It waits for the stage it stands on, and at a `COPY --from` or a mount for the stage that
+//! reads from; nothing waits for a stage that comes later, so nothing waits for ever.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use crate::build::Wanted;
+use crate::build::Watch;
+use crate::build::chain::Chain;
+use crate::build::context;
+use crate::build::context::Files;
+use crate::build::dockerfile::source::Source;
+use crate::build::draft::Draft;
+use crate::build::job::Reins;
+use crate::build::records;
+use crate::build::records::StepRecord;
+use crate::build::steps::Origin;
+use crate::build::steps::Step;
+use crate::build::steps::Work;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::image;
+use crate::place::Home;
+use crate::state::Lock;
+
+/// What a stage begins on.
+#[derive(Debug, Clone)]
+pub(super) enum Begin {
+    Nothing,
+    Stage(usize),
+    Layers(Chain),
+    /// A directory of the user's, only to be read from.
+    Directory(PathBuf),
+}
+
+/// A stage to be carried out.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub begin: Begin,
+    /// With the number each is shown by.
+    pub steps: Vec<(usize, Step)>,
+}
+
+/// What a stage has come to.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    pub chain: Chain,
+    /// When each step since the base image was carried out, RFC 3339.
+    pub created: Vec<String>,
+}
+
+/// A value that comes later, or never.
+#[derive(Debug, Default)]
+struct Later {
+    outcome: Mutex<Option<Option<Outcome>>>,
+    told: Condvar,
+}
+
+/// A build at work.
+pub(super) struct Solver<'a> {
+    pub home: &'a Home,
+    pub wanted: &'a Wanted,
+    pub watch: &'a dyn Watch,
+    pub source: &'a Source,
+    /// By the number of the node; those that are not needed have none.
+    pub tasks: Vec<Option<Task>>,
+    /// The number of all steps.
+    pub total: usize,
+    outcomes: Vec<Later>,
+    files: Vec<OnceLock<Arc<Files>>>,
+    context: OnceLock<Arc<Files>>,
+    failed: Mutex<Option<Failure>>,
+    stopped: AtomicBool,
+    pub(super) reins: Reins,
+    /// Layers that something stands on.
+    used: Mutex<BTreeSet<PathBuf>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked has left plain values.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a> Solver<'a> {
+    pub(super) fn new(home: &'a Home, wanted: &'a Wanted, watch: &'a dyn Watch, source: &'a Source) -> Solver<'a> {
+        Solver {
+            home,
+            wanted,
+            watch,
+            source,
+            tasks: Vec::new(),
+            total: 0,
+            outcomes: Vec::new(),
+            files: Vec::new(),
+            context: OnceLock::new(),
+            failed: Mutex::new(None),
+            stopped: AtomicBool::new(false),
+            reins: Reins::default(),
+            used: Mutex::default(),
+        }
+    }
+
+    /// Gives the solver its stages.
+    pub(super) fn with(mut self, tasks: Vec<Option<Task>>) -> Solver<'a> {
+        self.total = tasks.iter().flatten().map(|task| task.steps.len()).sum();
+        self.outcomes.resize_with(tasks.len(), Later::default);
+        self.files.resize_with(tasks.len(), OnceLock::default);
+        self.tasks = tasks;
+        self
+    }
+
+    /// Carries out all stages and returns what `target` came to.
+    ///
+    /// # Errors
+    /// The first step that failed; the others are stopped.
+    pub(super) fn solve(&self, target: usize) -> Result<Outcome> {
+        std::thread::scope(|scope| {
+            for (index, task) in self.tasks.iter().enumerate() {
+                if let Some(task) = task.as_ref().filter(|_| index != target) {
+                    scope.spawn(move || self.stage(index, task));
+                }
+            }
+            if let Some(task) = &self.tasks[target] {
+                self.stage(target, task);
+            }
+        });
+        for files in self.files.iter().chain([&self.context]).filter_map(OnceLock::get) {
+            files.digests.store();
+        }
+        if let Some(failure) = locked(&self.failed).take() {
+            return Err(failure);
+        }
+        self.outcome(target).ok_or_else(|| Failure::new("cannot build the image").because("the build was stopped"))
+    }
+
+    fn stage(&self, index: usize, task: &Task) {
+        let outcome = self.carry_out(task).unwrap_or_else(|failure| {
+            locked(&self.failed).get_or_insert(failure);
+            self.stop();
+            None
+        });
+        *locked(&self.outcomes[index].outcome) = Some(outcome);
+        self.outcomes[index].told.notify_all();
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.reins.drop_all();
+    }
+
+    /// Whether somebody has removed an image whose layers this build stands on.
+    pub(super) fn has_lost_layers(&self) -> bool {
+        locked(&self.used).iter().any(|path| !path.is_dir())
+    }
+
+    /// Whether another stage has failed.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Waits for a stage; None if it failed or was stopped.
+    pub(super) fn outcome(&self, index: usize) -> Option<Outcome> {
+        let later = &self.outcomes[index];
+        let mut outcome = locked(&later.outcome);
+        loop {
+            match &*outcome {
+                Some(outcome) => return outcome.clone(),
+                None => outcome = later.told.wait(outcome).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn carry_out(&self, task: &Task) -> Result<Option<Outcome>> {
+        let (mut chain, mut created) = match &task.begin {
+            Begin::Nothing | Begin::Directory(_) => (Chain::default(), Vec::new()),
+            Begin::Layers(chain) => (chain.clone(), Vec::new()),
+            Begin::Stage(base) => match self.outcome(*base) {
+                Some(outcome) => (outcome.chain, outcome.created),
+                None => return Ok(None),
+            },
+        };
+        locked(&self.used).extend(chain.paths().iter().cloned());
+        for (number, step) in &task.steps {
+            if self.is_stopped() {
+                return Ok(None);
+            }
+            let Some(record) = self.step(*number, step, &chain)? else { return Ok(None) };
+            created.push(record.created);
+            chain = chain.with(self.home, &record.layer);
+            locked(&self.used).extend(chain.paths().last().cloned());
+        }
+        Ok(Some(Outcome { chain, created }))
+    }
+
+    /// Answers a step from the cache, or carries it out; None if the build was stopped.
+    fn step(&self, number: usize, step: &Step, chain: &Chain) -> Result<Option<StepRecord>> {
+        let Some(key) = self.key(step, chain)? else { return Ok(None) };
+        self.watch.step(number, self.total, &step.shown);
+        if let Some(record) = self.known(&key) {
+            self.watch.cached(number);
+            return Ok(Some(record));
+        }
+        // Two builds that come to the same step at once do it once. Nothing below waits for another stage.
+        let _turn = Lock::alone(self.home, &format!("build-{}", &key[..3]))?;
+        if let Some(record) = self.known(&key) {
+            self.watch.cached(number);
+            return Ok(Some(record));
+        }
+        let draft = Draft::begin(self.home)?;
+        let finished = match &step.work {
+            Work::Transfer(work) => self.transfer(step, work, chain, &draft)?,
+            Work::Directory(work) => self.directory(step, work, chain, &draft)?,
+            Work::Run(work) => self.run(number, (step, work), chain, &draft)?,
+        };
+        if !finished {
+            return Ok(None);
+        }
+        let layer = image::commit_layer(self.home, &draft.upper())?;
+        let record = StepRecord::new(layer, now());
+        records::store_step(self.home, &key, &record)?;
+        self.watch.ended(number);
+        Ok(Some(record))
+    }
+
+    fn known(&self, key: &str) -> Option<StepRecord> {
+        if self.wanted.no_cache { None } else { records::find_step(self.home, key) }
+    }
+
+    /// The files an origin stands for; None if the stage failed.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened.
+    pub(super) fn files(&self, origin: Origin) -> Result<Option<Arc<Files>>> {
+        let (slot, opened) = match origin {
+            Origin::Nothing => return Ok(None),
+            Origin::Context => (&self.context, self.context.get().cloned()),
+            Origin::Stage(index) => (&self.files[index], self.files[index].get().cloned()),
+        };
+        if opened.is_some() {
+            return Ok(opened);
+        }
+        let files = match origin {
+            Origin::Stage(index) => match self.tasks[index].as_ref().map(|task| &task.begin) {
+                Some(Begin::Directory(path)) => context::open(self.home, path, None)?,
+                _ => match self.outcome(index) {
+                    Some(outcome) => context::of_stage(&outcome.chain)?,
+                    None => return Ok(None),
+                },
+            },
+            _ => context::open(self.home, &self.wanted.context, self.wanted.dockerfile.as_deref())?,
+        };
+        Ok(Some(slot.get_or_init(|| Arc::new(files)).clone()))
+    }
+}
+
+/// RFC 3339, in UTC.
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}

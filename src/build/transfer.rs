@@ -1,0 +1,268 @@
+//! The instructions that read files or run commands: RUN, COPY and ADD become steps.
+
+use crate::build::dockerfile::Fault;
+use crate::build::dockerfile::Word;
+use crate::build::dockerfile::chomped;
+use crate::build::dockerfile::expand::Rules;
+use crate::build::dockerfile::expand::expand_text;
+use crate::build::dockerfile::heredoc_of;
+use crate::build::dockerfile::instruction::Form;
+use crate::build::dockerfile::instruction::Instruction;
+use crate::build::dockerfile::instruction::Run;
+use crate::build::dockerfile::instruction::RunNetwork;
+use crate::build::dockerfile::instruction::Transfer;
+use crate::build::dockerfile::instruction::Verb;
+use crate::build::dockerfile::mounts;
+use crate::build::dockerfile::mounts::MountKind;
+use crate::build::dockerfile::mounts::RunMount;
+use crate::build::evaluate::StageState;
+use crate::build::glob;
+use crate::build::mode::Mode;
+use crate::build::steps::Origin;
+use crate::build::steps::PlacedMount;
+use crate::build::steps::RunWork;
+use crate::build::steps::Step;
+use crate::build::steps::TransferSource;
+use crate::build::steps::TransferWork;
+use crate::build::steps::Work;
+
+/// Where a script given as a heredoc is seen while it runs.
+const SCRIPTS: &str = "/dev/pipes";
+
+impl StageState<'_> {
+    pub(super) fn run(&mut self, command: &Instruction, run: &Run) -> Result<(), Fault> {
+        self.refuse_privileges(run)?;
+        let (args, script) = self.run_args(command, run)?;
+        let mut mounts = Vec::new();
+        for (number, word) in run.mounts.iter().enumerate() {
+            mounts.push(self.mount(number, word)?);
+        }
+        let variables = &self.done.variables;
+        let config = &self.done.config.config;
+        let work = RunWork {
+            args: args.clone(),
+            env: variables.lines(),
+            proxies: self.setting.proxies.clone(),
+            directory: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
+            user: config.user.clone(),
+            network: run.network,
+            mounts,
+            script,
+        };
+        self.done.steps.push(Step { place: command.start(), shown: shown(command, run), work: Work::Run(work) });
+        let text = self.run_history(&args);
+        self.record_layer(format!("RUN {text} # buildkit"));
+        Ok(())
+    }
+
+    fn refuse_privileges(&self, run: &Run) -> Result<(), Fault> {
+        if let Some(word) = &run.insecure {
+            return Err(Fault::new(word, "security.insecure is not allowed").hint("builds run without privileges; remove the flag"));
+        }
+        if let Some(word) = run.devices.first() {
+            return Err(Fault::new(word, "`RUN --device` is not supported yet").hint("remove the flag"));
+        }
+        if run.network == RunNetwork::Host && !self.setting.host_network {
+            let word = Word { text: String::new(), at: 0, len: 3 };
+            let fault = Fault::new(&word, "network.host is not allowed");
+            return Err(fault.hint("allow it with `build --network host`, or remove the flag"));
+        }
+        Ok(())
+    }
+
+    /// The arguments of a RUN; heredocs become a shell's text, or a script of their own.
+    #[allow(clippy::type_complexity)]
+    fn run_args(&self, command: &Instruction, run: &Run) -> Result<(Vec<String>, Option<(String, String)>), Fault> {
+        let line = &run.command;
+        let Some(first) = line.documents.first() else { return Ok((self.command_line(line), None)) };
+        let [text] = line.args.as_slice() else {
+            let word = Word { text: String::new(), at: 0, len: command.line.text.len() };
+            return Err(Fault::new(&word, "a heredoc needs the shell form of RUN"));
+        };
+        let mut line = line.clone();
+        if line.form == Form::Exec {
+            return Ok((line.args, None));
+        }
+        if heredoc_of(text).ok().flatten().is_some() {
+            let script = if first.chomp { chomped(&first.content) } else { first.content.clone() };
+            if script.starts_with("#!") {
+                let path = format!("{SCRIPTS}/{}", first.name);
+                line.args = vec![path.clone()];
+                return Ok((self.command_line(&line), Some((path, script))));
+            }
+            line.args = vec![script];
+            return Ok((self.command_line(&line), None));
+        }
+        let mut whole = text.clone();
+        for document in &line.documents {
+            whole.push('\n');
+            whole.push_str(&document.content);
+            whole.push_str(&document.name);
+        }
+        line.args = vec![whole];
+        Ok((self.command_line(&line), None))
+    }
+
+    /// `|1 NAME=value /bin/sh -c …`: what Docker writes so that arguments count in its old cache.
+    fn run_history(&self, args: &[String]) -> String {
+        let mut known: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.done.arguments {
+            let value = self.done.variables.find(name).map(str::to_owned).or_else(|| value.clone()).unwrap_or_default();
+            match known.iter_mut().find(|(known, _)| known == name) {
+                Some(entry) => entry.1 = value,
+                None => known.push((name.clone(), value)),
+            }
+        }
+        if known.is_empty() {
+            return args.join(" ");
+        }
+        let pairs: Vec<String> = known.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("|{} {} {}", pairs.len(), pairs.join(" "), args.join(" "))
+    }
+
+    fn mount(&self, number: usize, word: &Word) -> Result<PlacedMount, Fault> {
+        let rules = Rules::new(self.setting.escape);
+        let mut mount = mounts::read(word, &|value| expand_text(value, rules, &self.done.variables))?;
+        let from = match mount.kind {
+            MountKind::Bind | MountKind::Cache if !mount.from.is_empty() => self.origin(number),
+            MountKind::Bind => Origin::Context,
+            _ => Origin::Nothing,
+        };
+        if mount.kind == MountKind::Ssh && mount.required {
+            return Err(Fault::new(word, "`RUN --mount=type=ssh` is not supported yet").hint("remove `required`, or the mount"));
+        }
+        if matches!(mount.kind, MountKind::Secret | MountKind::Ssh) {
+            return Ok(secret(mount, from, self));
+        }
+        let target = if mount.target.starts_with('/') {
+            glob::clean(&mount.target)
+        } else {
+            glob::clean(&format!("/{}/{}", self.done.config.config.working_dir, mount.target))
+        };
+        if mount.target.is_empty() || target == "/" {
+            let fault = Fault::new(word, format!("invalid mount target {:?}", mount.target));
+            return Err(fault.hint("say where in the container with `target=/…`"));
+        }
+        if mount.kind == MountKind::Cache && mount.id.is_none() {
+            mount.id = Some(glob::clean(&mount.target));
+        }
+        Ok(PlacedMount { mount, from, target })
+    }
+
+    pub(super) fn transfer(&mut self, command: &Instruction, transfer: &Transfer) -> Result<(), Fault> {
+        let optional = |word: &Option<Word>| word.as_ref().map(|word| self.word(word)).transpose();
+        let (chown, chmod, checksum) = (optional(&transfer.chown)?, optional(&transfer.chmod)?, optional(&transfer.checksum)?);
+        let chown = chown.filter(|chown| !chown.is_empty());
+        let chmod_text = chmod.filter(|chmod| !chmod.is_empty());
+        let chmod = match (&chmod_text, &transfer.chmod) {
+            (Some(text), Some(word)) => Some(Mode::parse(text).map_err(|what| Fault::new(word, what).hint("write `755` or `u+x`"))?),
+            _ => None,
+        };
+        let dest_text = self.word(&transfer.dest)?;
+        let mut texts = Vec::new();
+        let mut sources = Vec::new();
+        for word in &transfer.sources {
+            let text = self.word(word)?;
+            refuse_remote(transfer, word, &text)?;
+            sources.push(source_of(&text, transfer.parents, command, word));
+            texts.push(text);
+        }
+        if let Some(word) = checksum.and(transfer.checksum.as_ref()) {
+            return Err(Fault::new(word, "checksum requires HTTP(S) or Git sources").hint("remove `--checksum`"));
+        }
+        if let Some(word) = &transfer.keep_git {
+            return Err(Fault::new(word, "`ADD --keep-git-dir` needs a git source").hint("remove the flag"));
+        }
+        let mut documents = Vec::new();
+        for document in &transfer.documents {
+            let content = match document.expand {
+                true => expand_text(&document.content, Rules::heredoc(), &self.done.variables)
+                    .map_err(|what| Fault::new(&transfer.dest, what))?,
+                false => document.content.clone(),
+            };
+            documents.push((document.name.clone(), content));
+            texts.push(format!("<<{}", document.name));
+        }
+        let mut text = transfer.verb.name().to_owned();
+        text.push_str(if transfer.parents { " --parents" } else { "" });
+        for (flag, value) in [("chown", &chown), ("chmod", &chmod_text)] {
+            text.push_str(&value.as_ref().map(|value| format!(" --{flag}={value}")).unwrap_or_default());
+        }
+        let text = format!("{text} {} {dest_text} # buildkit", texts.join(" "));
+        let work = TransferWork {
+            from: self.origin(0),
+            sources,
+            documents,
+            dest: self.in_working_dir(&dest_text),
+            chown,
+            chmod,
+            excludes: transfer.excludes.iter().map(|word| word.text.clone()).collect(),
+            link: transfer.link,
+            unpack: transfer.unpack.unwrap_or(transfer.verb == Verb::Add),
+        };
+        self.done.steps.push(Step { place: command.start(), shown: command.shown(), work: Work::Transfer(work) });
+        self.record_layer(text);
+        Ok(())
+    }
+}
+
+/// The instruction on one line, with the beginning of its heredoc.
+fn shown(command: &Instruction, run: &Run) -> String {
+    match run.command.documents.first() {
+        None => command.shown(),
+        Some(document) => {
+            let content = document.content.trim();
+            let first = content.lines().next().unwrap_or_default();
+            let more = if content.lines().count() > 1 { "..." } else { "" };
+            format!("{} ({first}{more})", command.shown())
+        }
+    }
+}
+
+/// A secret's id and target each follow from the other; ssh has a socket of its own.
+fn secret(mut mount: RunMount, from: Origin, stage: &StageState<'_>) -> PlacedMount {
+    if mount.kind == MountKind::Ssh {
+        let target = if mount.target.is_empty() { "/run/buildkit/ssh_agent.0".to_owned() } else { mount.target.clone() };
+        return PlacedMount { mount, from, target };
+    }
+    let id = mount.id.clone().or(Some(mount.source.clone()).filter(|source| !source.is_empty()));
+    let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let id = id.unwrap_or_else(|| base(&mount.target));
+    let target = match mount.target.as_str() {
+        "" if mount.env.is_some() => String::new(),
+        "" => format!("/run/secrets/{}", base(&id)),
+        target if target.starts_with('/') => glob::clean(target),
+        target => glob::clean(&format!("/{}/{target}", stage.done.config.config.working_dir)),
+    };
+    mount.env = mount.env.map(|env| if env.is_empty() { id.clone() } else { env });
+    mount.id = Some(id);
+    PlacedMount { mount, from, target }
+}
+
+fn refuse_remote(transfer: &Transfer, word: &Word, text: &str) -> Result<(), Fault> {
+    let is_url = text.starts_with("http://") || text.starts_with("https://");
+    let is_git = text.starts_with("git@") || text.starts_with("git://") || text.starts_with("ssh://");
+    if !is_url && !is_git {
+        return Ok(());
+    }
+    if transfer.verb == Verb::Copy {
+        return Err(Fault::new(word, "source can't be a URL for COPY").hint("use ADD"));
+    }
+    let kind = if is_git || text.split(['#', '?']).next().is_some_and(|url| url.ends_with(".git")) { "a git repository" } else { "a URL" };
+    let fault = Fault::new(word, format!("ADD of {kind} is not supported yet"));
+    Err(fault.hint("fetch it in a RUN step, or before the build"))
+}
+
+fn source_of(text: &str, parents: bool, command: &Instruction, word: &Word) -> TransferSource {
+    let place = command.place(word);
+    let absolute = |path: &str| glob::clean(&format!("/{path}"));
+    if !parents {
+        return TransferSource { path: absolute(text), include: None, required: None, place };
+    }
+    // `a/./b`: what is before the pivot is no part of the destination.
+    let (pivot, pattern) = text.split_once("/./").unwrap_or(("/", text));
+    let include = absolute(pattern).trim_start_matches('/').to_owned();
+    let literal = !glob::has_wildcard(pivot) && !glob::has_wildcard(pattern);
+    let required = literal.then(|| absolute(&format!("{pivot}/{pattern}")));
+    TransferSource { path: absolute(pivot), include: Some(include), required, place }
+}
