@@ -1,0 +1,140 @@
+//! Making, starting, stopping and removing the containers of a plan.
+
+use crate::compose::apply::Anonymous;
+use crate::compose::apply::Kind;
+use crate::compose::apply::Phase;
+use crate::compose::apply::Work;
+use crate::compose::convert;
+use crate::compose::convert::Peers;
+use crate::compose::labels;
+use crate::compose::observe::FoundContainer;
+use crate::compose::observe::recipe_path;
+use crate::compose::plan::Action;
+use crate::container;
+use crate::container::MountSource;
+use crate::container::Volumes;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::state;
+
+/// Peers that are still to be made: for a check only.
+pub(super) struct Pending;
+
+impl Peers for Pending {
+    fn of_service(&self, service: &str) -> Option<String> {
+        Some(service.to_owned())
+    }
+
+    fn of_name(&self, name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+}
+
+impl Peers for Work<'_> {
+    fn of_service(&self, service: &str) -> Option<String> {
+        let project = self.job.project?;
+        let name = labels::container_name(&project.name, (service, project.services.get(service)?), 1);
+        self.ids().get(&name).cloned()
+    }
+
+    fn of_name(&self, name: &str) -> Option<String> {
+        container::find(self.job.home, name).ok().map(|found| found.id)
+    }
+}
+
+impl Work<'_> {
+    pub(super) fn perform_on_container(&self, action: &Action) -> Result<()> {
+        let (home, manner) = (self.job.home, &self.job.manner);
+        let watched = |name: &str, phases, act: &dyn Fn() -> Result<()>| self.watched((Kind::Container, name), phases, act);
+        match action {
+            Action::CreateContainer { service, number, name } => {
+                watched(name, (Phase::Creating, Phase::Created), &|| self.create((service, *number), name, None))
+            }
+            Action::RecreateContainer { service, number, name, old } => {
+                watched(name, (Phase::Recreating, Phase::Recreated), &|| self.recreate((service, *number), name, old))
+            }
+            Action::StartContainer { name } => watched(name, (Phase::Starting, Phase::Started), &|| {
+                let warnings = container::start(home, &self.id(name)?).map_err(|failure| failure.exit(1))?;
+                warnings.iter().for_each(|warning| self.job.watch.warn(&format!("container {name}: {warning}")));
+                Ok(())
+            }),
+            Action::StopContainer { name } => {
+                watched(name, (Phase::Stopping, Phase::Stopped), &|| container::stop(home, &self.id(name)?, manner.grace))
+            }
+            Action::RemoveContainer { name } => self.stop_and_remove(name),
+            Action::KillContainer { name } => {
+                watched(name, (Phase::Killing, Phase::Killed), &|| container::kill(home, &self.id(name)?, &manner.signal))
+            }
+            Action::PauseContainer { name } => {
+                watched(name, (Phase::Pausing, Phase::Paused), &|| container::pause(home, &self.id(name)?, true))
+            }
+            Action::UnpauseContainer { name } => {
+                watched(name, (Phase::Unpausing, Phase::Unpaused), &|| container::pause(home, &self.id(name)?, false))
+            }
+            other => Err(Failure::new(format!("cannot {other} as a step on a container"))),
+        }
+    }
+
+    fn stop_and_remove(&self, name: &str) -> Result<()> {
+        let id = self.id(name)?;
+        let is_up = self.found(name).is_none_or(FoundContainer::is_up);
+        if is_up {
+            self.watched((Kind::Container, name), (Phase::Stopping, Phase::Stopped), &|| {
+                container::stop(self.job.home, &id, self.job.manner.grace)
+            })?;
+        }
+        self.watched((Kind::Container, name), (Phase::Removing, Phase::Removed), &|| {
+            container::remove(self.job.home, &id, self.job.manner.volumes)
+        })?;
+        self.ids().remove(name);
+        Ok(())
+    }
+
+    fn found(&self, name: &str) -> Option<&FoundContainer> {
+        self.job.found.containers.iter().find(|found| found.name == name)
+    }
+
+    /// The old one must go first, for it holds the name and the ports; all that can be checked has been checked.
+    fn recreate(&self, service: (&str, u32), name: &str, old: &str) -> Result<()> {
+        let id = self.id(old)?;
+        container::stop(self.job.home, &id, self.job.manner.grace)?;
+        let volumes = match self.job.manner.anonymous {
+            Anonymous::Carried => Volumes::Keep,
+            Anonymous::Renewed => Volumes::Remove,
+        };
+        container::remove(self.job.home, &id, volumes)?;
+        self.ids().remove(old);
+        self.create(service, name, Some(&id))
+    }
+
+    fn create(&self, (service, number): (&str, u32), name: &str, replaced: Option<&str>) -> Result<()> {
+        let project = self.project()?;
+        let model = &project.services[service];
+        let mut wanted = convert::wanted(project, (service, model), &self.images[service], self)?;
+        wanted.name = Some(name.to_owned());
+        wanted.ports = self.ports.get(name).cloned().unwrap_or_default();
+        wanted.labels.insert(labels::NUMBER.to_owned(), number.to_string());
+        wanted.labels.extend(replaced.map(|id| (labels::REPLACE.to_owned(), id.to_owned())));
+        let recipe = self.job.recipes.get(service).cloned().unwrap_or_default();
+        wanted.labels.insert(labels::CONFIG_HASH.to_owned(), recipe.hash());
+        if let Some(old) = self.found_numbered(service, number).filter(|_| self.job.manner.anonymous == Anonymous::Carried) {
+            carry_over(old, &mut wanted);
+        }
+        let created = container::create(self.job.home, wanted).map_err(|failure| failure.exit(1))?;
+        self.ids().insert(created.name, created.id.clone());
+        state::write_json(&recipe_path(self.job.home, &created.id), &recipe)
+    }
+
+    fn found_numbered(&self, service: &str, number: u32) -> Option<&FoundContainer> {
+        self.job.found.containers.iter().find(|found| found.service == service && found.number == number && !found.one_off)
+    }
+}
+
+/// Gives a new container the anonymous volumes of the old one, where it wants anonymous ones too.
+fn carry_over(old: &FoundContainer, wanted: &mut container::Wanted) {
+    for mount in wanted.mounts.iter_mut().filter(|mount| mount.source == MountSource::Anonymous) {
+        if let Some(name) = old.anonymous.get(&mount.target) {
+            mount.source = MountSource::Volume { name: name.clone(), nocopy: true, subpath: None };
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Published ports: chosen and tried for all containers before any of them starts.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use crate::compose::apply::Job;
+use crate::compose::convert;
+use crate::compose::convert::Candidates;
+use crate::compose::plan::Action;
+use crate::compose::plan::Plan;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::net;
+use crate::net::Port;
+use crate::net::Reservation;
+
+/// Chooses the host ports of every container that will be made, and tries them all: they are held together and
+/// then let go, so that two services that want one port are noticed like a port that somebody else has.
+pub(super) fn check(job: &Job<'_>, plan: &Plan) -> Result<BTreeMap<String, Vec<Port>>> {
+    let mut trial = Trial { job, freed: freed(job, plan), held: Vec::new(), faults: Vec::new() };
+    let mut chosen = BTreeMap::new();
+    for step in &plan.steps {
+        let (service, name) = match &step.action {
+            Action::CreateContainer { service, name, .. } | Action::RecreateContainer { service, name, .. } => (service, name),
+            _ => continue,
+        };
+        let Some(model) = job.project.and_then(|project| project.services.get(service)) else { continue };
+        let mut ports = Vec::new();
+        for candidates in convert::port_candidates(model)? {
+            ports.extend(trial.choose((service, name), &candidates));
+        }
+        chosen.insert(name.clone(), ports);
+    }
+    for step in &plan.steps {
+        if let Action::StartContainer { name } = &step.action {
+            trial.try_existing(name);
+        }
+    }
+    match trial.faults.len() {
+        0 => Ok(chosen),
+        1 => Err(trial.faults.remove(0)),
+        _ => Err(Failure::several(format!("cannot bring up project `{}`", job.name), trial.faults)),
+    }
+}
+
+/// Ports of containers that this plan will stop first.
+fn freed(job: &Job<'_>, plan: &Plan) -> Vec<Port> {
+    let goes = |name: &String| {
+        plan.steps.iter().any(|step| match &step.action {
+            Action::RecreateContainer { old, .. } => old == name,
+            Action::StopContainer { name: stopped } | Action::RemoveContainer { name: stopped } => stopped == name,
+            _ => false,
+        })
+    };
+    job.found.containers.iter().filter(|found| found.is_up() && goes(&found.name)).flat_map(|found| found.ports.clone()).collect()
+}
+
+struct Trial<'a> {
+    job: &'a Job<'a>,
+    freed: Vec<Port>,
+    /// Which container holds what; dropped at the end of the check.
+    held: Vec<(String, Port, Option<Reservation>)>,
+    faults: Vec<Failure>,
+}
+
+impl Trial<'_> {
+    /// The first candidate that is free; None, with a fault noted, if there is none.
+    fn choose(&mut self, (service, name): (&str, &str), candidates: &Candidates) -> Option<Port> {
+        let mut refusal = None;
+        for port in candidates.ports() {
+            match self.hold(name, port) {
+                Ok(()) => return Some(port),
+                Err(failure) => refusal = refusal.or(Some(failure)),
+            }
+        }
+        self.faults.extend(refusal.map(|failure| failure.within(format!("cannot start service `{service}`"))));
+        None
+    }
+
+    /// A container that is there and does not run wants what its record says.
+    fn try_existing(&mut self, name: &str) {
+        let Some(found) = self.job.found.containers.iter().find(|found| found.name == name && !found.is_up()) else { return };
+        if self.held.iter().any(|(holder, ..)| holder == name) {
+            return;
+        }
+        for port in found.wanted_ports.clone() {
+            if let Err(failure) = self.hold(name, port) {
+                self.faults.push(failure.within(format!("cannot start container `{name}`")));
+            }
+        }
+    }
+
+    fn hold(&mut self, name: &str, port: Port) -> Result<()> {
+        if port.host_port == 0 {
+            return Ok(());
+        }
+        if let Some((holder, ..)) = self.held.iter().find(|(_, other, _)| clash(other, &port)) {
+            return Err(Failure::new(format!("cannot publish port {}", port.host_port))
+                .because(format!("container `{holder}` of this project publishes it too"))
+                .hint("choose another host port in `ports:`, or a range of as many ports as containers"));
+        }
+        let is_freed = self.freed.iter().any(|other| clash(other, &port));
+        let reservation = if is_freed { None } else { Some(net::reserve(self.job.home, &[port])?) };
+        self.held.push((name.to_owned(), port, reservation));
+        Ok(())
+    }
+}
+
+fn clash(one: &Port, other: &Port) -> bool {
+    let overlap = |a: Ipv4Addr, b: Ipv4Addr| a == b || a.is_unspecified() || b.is_unspecified();
+    one.host_port == other.host_port && one.protocol == other.protocol && overlap(one.host_address, other.host_address)
+}

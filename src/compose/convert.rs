@@ -1,0 +1,139 @@
+//! A service becomes what a container is wanted to be.
+//!
+//! Looks at the files of configs, secrets and seccomp profiles, changes nothing. What cannot be carried out is refused,
+//! what is left out is named by [`uncarried()`].
+
+mod limits;
+mod mounts;
+mod network;
+mod uncarried;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::compose::labels;
+use crate::compose::model::Project;
+use crate::compose::model::Service;
+use crate::compose::model::ServiceHealthcheck;
+use crate::compose::short;
+use crate::container;
+use crate::container::Restart;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::image::Healthcheck;
+use crate::image::Image;
+use crate::runtime::Trust;
+use crate::units;
+
+pub use network::Candidates;
+pub use network::port_candidates;
+pub use uncarried::uncarried;
+
+/// Where a container's network and namespaces come from when they are another container's.
+pub trait Peers {
+    /// The id of the first container of a service.
+    fn of_service(&self, service: &str) -> Option<String>;
+    /// The id of any container of this engine.
+    fn of_name(&self, name: &str) -> Option<String>;
+}
+
+/// What a container of a service is to be; its name, number, hash and published ports are the caller's to set.
+///
+/// # Errors
+/// What the service asks for and cannot be done, under the service's name.
+pub fn wanted(project: &Project, service: (&str, &Service), image: &Image, peers: &dyn Peers) -> Result<container::Wanted> {
+    convert(project, service, image, peers).map_err(|failure| failure.within(format!("cannot make a container of service `{}`", service.0)))
+}
+
+fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, peers: &dyn Peers) -> Result<container::Wanted> {
+    let image_name = labels::image_name(&project.name, (name, service));
+    let mut wanted = container::from_image(image, &image_name, service.entrypoint.clone(), service.command.clone());
+    if wanted.args.is_empty() {
+        return Err(Failure::new("neither the service nor its image says which command to run").hint("set `command:`"));
+    }
+    environment(service, &mut wanted.env);
+    wanted.labels.extend(labels::of_service(project, (name, service)));
+    wanted.labels.insert(labels::IMAGE.to_owned(), image.id.clone());
+    wanted.user = service.user.clone().unwrap_or(wanted.user);
+    wanted.working_dir = service.working_dir.clone().unwrap_or(wanted.working_dir);
+    wanted.group_add = service.group_add.clone();
+    wanted.hostname = service.hostname.clone();
+    wanted.domainname = service.domainname.clone();
+    wanted.tty = service.tty;
+    wanted.stdin = service.stdin_open;
+    wanted.read_only = service.read_only;
+    wanted.init = service.init.unwrap_or(false);
+    wanted.sysctls = service.sysctls.clone();
+    wanted.pid_host = service.pid.as_deref() == Some("host");
+    wanted.ipc_host = service.ipc.as_deref() == Some("host");
+    wanted.stop_signal = service.stop_signal.clone().or(wanted.stop_signal);
+    wanted.stop_timeout = service.stop_grace_period.as_deref().map(seconds).transpose()?;
+    wanted.restart = restart(service)?;
+    wanted.healthcheck = healthcheck(service.healthcheck.as_ref(), wanted.healthcheck.take())?;
+    wanted.trust = trust(project, service)?;
+    wanted.supervisor = Some(project.name.clone());
+    limits::apply(service, &mut wanted)?;
+    mounts::apply(project, service, &mut wanted)?;
+    network::apply(project, (name, service), &mut wanted, peers)?;
+    Ok(wanted)
+}
+
+/// Puts the service's variables over the image's; a name without a value takes the image's away.
+fn environment(service: &Service, env: &mut Vec<String>) {
+    for (name, value) in &service.environment {
+        let start = format!("{name}=");
+        env.retain(|known| !known.starts_with(&start));
+        env.extend(value.as_ref().map(|value| format!("{name}={value}")));
+    }
+}
+
+fn seconds(text: &str) -> Result<u64> {
+    // Half a second is not no time at all.
+    Ok(units::duration(text)?.as_secs_f64().ceil() as u64)
+}
+
+fn restart(service: &Service) -> Result<Restart> {
+    if let Some(text) = service.restart.as_deref() {
+        return short::restart(text).map_err(|reason| Failure::new(format!("cannot understand `restart: {text}`")).because(reason));
+    }
+    let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.get("restart_policy")) else { return Ok(Restart::No) };
+    let attempts = policy.get("max_attempts").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
+    Ok(match policy.get("condition").and_then(Value::as_str) {
+        Some("none") => Restart::No,
+        Some("on-failure") => Restart::OnFailure(attempts.unwrap_or(0)),
+        _ => Restart::Always,
+    })
+}
+
+fn healthcheck(wanted: Option<&ServiceHealthcheck>, images: Option<Healthcheck>) -> Result<Option<Healthcheck>> {
+    let Some(wanted) = wanted else { return Ok(images) };
+    let is_none = |test: &[String]| test.first().is_some_and(|word| word == "NONE");
+    if wanted.disable || wanted.test.as_deref().is_some_and(is_none) {
+        return Ok(None);
+    }
+    let mut check = images.unwrap_or_default();
+    if let Some(test) = &wanted.test {
+        check.test = test.clone();
+    }
+    let nanoseconds = |text: &Option<String>| -> Result<Option<i64>> {
+        let duration = text.as_deref().map(units::duration).transpose()?;
+        Ok(duration.and_then(|duration| i64::try_from(duration.as_nanos()).ok()))
+    };
+    check.interval = nanoseconds(&wanted.interval)?.or(check.interval);
+    check.timeout = nanoseconds(&wanted.timeout)?.or(check.timeout);
+    check.start_period = nanoseconds(&wanted.start_period)?.or(check.start_period);
+    check.start_interval = nanoseconds(&wanted.start_interval)?.or(check.start_interval);
+    check.retries = wanted.retries.and_then(|count| i64::try_from(count).ok()).or(check.retries);
+    Ok((!check.test.is_empty()).then_some(check))
+}
+
+fn trust(project: &Project, service: &Service) -> Result<Trust> {
+    let mut trust =
+        Trust { privileged: service.privileged, cap_add: service.cap_add.clone(), cap_drop: service.cap_drop.clone(), ..Trust::default() };
+    for option in &service.security_opt {
+        short::security_option(&mut trust, option, &project.directory)?;
+    }
+    Ok(trust)
+}

@@ -1,0 +1,141 @@
+//! Networks, ports and names of a service.
+
+use std::net::Ipv4Addr;
+
+use crate::compose::convert::Peers;
+use crate::compose::model::Project;
+use crate::compose::model::Service;
+use crate::compose::model::ServiceNetwork;
+use crate::compose::model::ServicePort;
+use crate::compose::short;
+use crate::container::NetworkMode;
+use crate::container::Wanted;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::net::Plug;
+use crate::net::Port;
+use crate::net::Protocol;
+
+pub(super) fn apply(project: &Project, service: (&str, &Service), wanted: &mut Wanted, peers: &dyn Peers) -> Result<()> {
+    let (_, model) = service;
+    wanted.network = mode(project, service, peers)?;
+    wanted.ports.clear();
+    for candidates in port_candidates(model)? {
+        wanted.exposed.push(format!("{}/{}", candidates.container_port, word(candidates.protocol)));
+    }
+    for text in &model.expose {
+        wanted.exposed.push(if text.contains('/') { text.clone() } else { format!("{text}/tcp") });
+    }
+    wanted.exposed.sort();
+    wanted.exposed.dedup();
+    for text in &model.extra_hosts {
+        let host = short::extra_host(text).map_err(|reason| Failure::new(format!("cannot add the host `{text}`")).because(reason))?;
+        wanted.extra_hosts.push(host);
+    }
+    wanted.dns = model.dns.clone();
+    wanted.dns_search = model.dns_search.clone();
+    wanted.dns_options = model.dns_opt.clone();
+    Ok(())
+}
+
+fn word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+fn mode(project: &Project, (name, service): (&str, &Service), peers: &dyn Peers) -> Result<NetworkMode> {
+    let joined = |found: Option<String>, what: &str| {
+        found.map(NetworkMode::Container).ok_or_else(|| Failure::new(format!("{what}, whose network it shares, has no container")))
+    };
+    match service.network_mode.as_deref() {
+        None | Some("") => plugs(project, (name, service)),
+        Some("host") => Ok(NetworkMode::Host),
+        Some("none") => Ok(NetworkMode::None),
+        Some(mode) => match mode.split_once(':') {
+            Some(("service", other)) => joined(peers.of_service(other), &format!("service `{other}`")),
+            Some(("container", other)) => joined(peers.of_name(other), &format!("container `{other}`")),
+            Some(_) => Err(Failure::new(format!("cannot understand `network_mode: {mode}`"))),
+            None => Ok(NetworkMode::Plugs(vec![Plug { network: mode.to_owned(), aliases: Vec::new(), address: None }])),
+        },
+    }
+}
+
+/// The networks of a service: the one with the way out first, then by priority, then by name.
+fn plugs(project: &Project, (name, service): (&str, &Service)) -> Result<NetworkMode> {
+    let mut networks: Vec<_> = service.networks.iter().collect();
+    let rank = |settings: &Option<ServiceNetwork>| {
+        let settings = settings.as_ref();
+        let gateway = settings.and_then(|settings| settings.rest.get("gw_priority")).and_then(serde_json::Value::as_i64).unwrap_or(0);
+        (-gateway, -settings.and_then(|settings| settings.priority).unwrap_or(0))
+    };
+    networks.sort_by_key(|(key, settings)| (rank(settings), key.as_str()));
+    let plug = |(key, settings): (&String, &Option<ServiceNetwork>)| {
+        let network = project.networks.get(key).map_or_else(|| key.clone(), |network| network.name.clone());
+        let mut aliases = vec![name.to_owned()];
+        aliases.extend(settings.iter().flat_map(|settings| settings.aliases.clone()));
+        let address = settings.as_ref().and_then(|settings| settings.ipv4_address.as_deref()).map(|text| {
+            text.parse::<Ipv4Addr>()
+                .map_err(|_| Failure::new(format!("cannot use the address `{text}` on network `{key}`")).because("it is no IPv4 address"))
+        });
+        Ok(Plug { network, aliases, address: address.transpose()? })
+    };
+    networks.into_iter().map(plug).collect::<Result<_>>().map(NetworkMode::Plugs)
+}
+
+/// One published port, and the host ports that would do for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidates {
+    pub host_address: Ipv4Addr,
+    /// In order; a lone 0 is for the kernel to choose.
+    pub host_ports: Vec<u16>,
+    pub container_port: u16,
+    pub protocol: Protocol,
+}
+
+impl Candidates {
+    /// The ports this stands for.
+    pub fn ports(&self) -> impl Iterator<Item = Port> + '_ {
+        let port = |host_port: &u16| Port {
+            host_address: self.host_address,
+            host_port: *host_port,
+            container_port: self.container_port,
+            protocol: self.protocol,
+        };
+        self.host_ports.iter().map(port)
+    }
+}
+
+/// The ports that a service publishes.
+///
+/// # Errors
+/// A port, range, address or protocol that cannot be published.
+pub fn port_candidates(service: &Service) -> Result<Vec<Candidates>> {
+    if matches!(service.network_mode.as_deref(), Some("host")) {
+        // As Docker does: on the host's network there is nothing to publish.
+        return Ok(Vec::new());
+    }
+    service.ports.iter().map(candidates).collect()
+}
+
+fn candidates(port: &ServicePort) -> Result<Candidates> {
+    let cannot = |reason: String| Failure::new(format!("cannot publish port {}", port.target)).because(reason);
+    let protocol = match port.protocol.as_deref() {
+        None | Some("" | "tcp") => Protocol::Tcp,
+        Some("udp") => Protocol::Udp,
+        Some(other) => return Err(cannot(format!("the protocol `{other}` cannot be published, only tcp and udp"))),
+    };
+    let host_address = match port.host_ip.as_deref() {
+        None | Some("") => Ipv4Addr::UNSPECIFIED,
+        Some(text) => text.parse().map_err(|_| cannot(format!("`{text}` is no IPv4 address")))?,
+    };
+    let published = port.published.as_deref().unwrap_or_default();
+    let (first, last) = published.split_once('-').unwrap_or((published, published));
+    let number = |text: &str| match text {
+        "" => Ok(0),
+        _ => text.parse::<u16>().map_err(|_| cannot(format!("`{published}` is no port"))),
+    };
+    let host_ports = (number(first)?..=number(last)?).collect();
+    Ok(Candidates { host_address, host_ports, container_port: port.target, protocol })
+}

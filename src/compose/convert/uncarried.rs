@@ -1,0 +1,55 @@
+//! The keys of a service that are understood but not carried out, by name: nothing is ignored silently.
+
+use serde_json::Value;
+
+use crate::compose::model::Service;
+
+/// Keys that ask for nothing a container would have, or that have been worked into others before.
+const NOTHING_TO_DO: [&str; 4] = ["develop", "env_file", "label_file", "extends"];
+
+/// Warnings about what a service asks for and does not get.
+pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, value) in &service.rest {
+        let is_nothing = matches!(value, Value::Null | Value::Bool(false)) || value.as_array().is_some_and(Vec::is_empty);
+        if !is_nothing && !key.starts_with("x-") && !NOTHING_TO_DO.contains(&key.as_str()) && !is_done(key, value) {
+            keys.push(key.clone());
+        }
+    }
+    keys.extend((!service.annotations.is_empty()).then(|| "annotations".to_owned()));
+    keys.extend(mode_key("pid", service.pid.as_deref(), &["host", "private"]));
+    keys.extend(mode_key("ipc", service.ipc.as_deref(), &["host", "private", "shareable"]));
+    for (network, settings) in &service.networks {
+        let rest = settings.iter().flat_map(|settings| settings.rest.keys());
+        keys.extend(rest.filter(|key| *key != "gw_priority").map(|key| format!("networks.{network}.{key}")));
+    }
+    for volume in &service.volumes {
+        let selinux = volume.bind.as_ref().is_some_and(|bind| bind.contains_key("selinux"));
+        keys.extend(selinux.then(|| format!("volumes ({}).bind.selinux", volume.target)));
+    }
+    keys.into_iter().map(|key| format!("service `{name}`: `{key}` is not carried out")).collect()
+}
+
+/// Whether a key asks for what is done anyway.
+fn is_done(key: &str, value: &Value) -> bool {
+    match key {
+        // Logs are kept; a driver that is not the usual one, or a limit, is not.
+        "logging" => {
+            let driver = value.get("driver").and_then(Value::as_str).unwrap_or_default();
+            matches!(driver, "" | "json-file" | "local")
+                && value.get("options").and_then(Value::as_object).is_none_or(|options| options.is_empty())
+        }
+        // A link without another name is what names on a network are.
+        "links" => value.as_array().is_some_and(|links| links.iter().all(|link| link.as_str().is_some_and(is_plain_link))),
+        "runtime" => matches!(value.as_str(), Some("runc" | "crun" | "coracle")),
+        _ => false,
+    }
+}
+
+fn is_plain_link(link: &str) -> bool {
+    link.split_once(':').is_none_or(|(service, alias)| service == alias)
+}
+
+fn mode_key(key: &str, mode: Option<&str>, carried: &[&str]) -> Option<String> {
+    mode.filter(|mode| !mode.is_empty() && !carried.contains(mode)).map(|mode| format!("{key}: {mode}"))
+}

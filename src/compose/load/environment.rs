@@ -1,0 +1,88 @@
+//! The variables that a project sees: those of the process first, then `--env-file` or `.env`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::dotenv;
+use super::dotenv::Flaw;
+use super::node::Span;
+use super::session::Fault;
+use super::session::Session;
+
+/// Variables by name.
+pub(super) type Environment = BTreeMap<String, String>;
+
+/// No file of variables or labels is larger than this.
+pub(super) const LARGEST: u64 = 8 << 20;
+
+/// Reads files of variables one after the other; values see `known` first, then what earlier files say.
+/// What is wrong is reported; `None` if anything is.
+pub(super) fn read_files(session: &Session<'_>, known: &Environment, files: &[PathBuf]) -> Option<Environment> {
+    let mut found = Environment::new();
+    for file in files {
+        let (number, text) = read(session, file, "the file of variables")?;
+        let before = found.clone();
+        let lookup = |name: &str| known.get(name).or_else(|| before.get(name)).cloned();
+        if let Err(flaw) = dotenv::parse(&text, &mut found, &lookup) {
+            session.report(fault(session, (number, &text), &flaw));
+            return None;
+        }
+    }
+    Some(found)
+}
+
+/// Adds what `more` knows and `known` does not.
+pub(super) fn add(known: &mut Environment, more: &Environment) {
+    for (name, value) in more {
+        known.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+}
+
+/// Reads a text file of the project into the session.
+pub(super) fn read(session: &Session<'_>, file: &Path, what: &str) -> Option<(u32, Rc<str>)> {
+    match read_text(file) {
+        Ok(text) => {
+            let text: Rc<str> = Rc::from(text);
+            Some((session.keep(file, text.clone()), text))
+        }
+        Err(error) => {
+            session.report(Fault::nowhere(format!("cannot read {what} `{}`", session.shown(file))).because(error));
+            None
+        }
+    }
+}
+
+/// A whole text file, if it is one and not too large.
+pub(super) fn read_text(file: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(file)?;
+    if metadata.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    if metadata.len() > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    checked_text(fs::read(file)?)
+}
+
+/// The text of these bytes, if they are UTF-8 and not too many.
+pub(super) fn checked_text(bytes: Vec<u8>) -> io::Result<String> {
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..place].iter().filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::other(format!("it is not UTF-8 text: see byte {place}, on line {line}"))
+    })
+}
+
+/// The fault of a flaw in a file of variables.
+pub(super) fn fault(session: &Session<'_>, (number, text): (u32, &str), flaw: &Flaw) -> Fault {
+    let width = text.split('\n').nth(flaw.line as usize - 1).map_or(1, |line| line.chars().count());
+    let at = Span { file: number, line: flaw.line, column: 1, width: width as u32 };
+    Fault::new(at, format!("cannot read the variables of `{}`", session.file(at))).because(&flaw.what)
+}

@@ -1,0 +1,167 @@
+//! `extends`: a service takes what it does not say from another, of this file or another one.
+
+use std::path::Path as FilePath;
+
+use super::Loader;
+use super::Stage;
+use super::Unit;
+use super::merge;
+use super::node::Map;
+use super::node::Node;
+use super::node::Span;
+use super::paths;
+use super::paths::Resolver;
+use super::resets::Resets;
+use super::session::Fault;
+
+/// Longer chains of services are taken for a mistake.
+const LONGEST: usize = 100;
+
+/// The services of a chain, each with its file.
+type Chain = Vec<(String, String)>;
+
+/// What a service says about the one it extends.
+struct Reference {
+    service: String,
+    file: Option<String>,
+    at: Span,
+}
+
+/// Lets every service of a document take over what it extends.
+pub(super) fn apply(loader: &Loader<'_, '_>, document: &mut Map, file: &str, (unit, resets): (&Unit<'_>, &Resets)) {
+    let Some(services) = document.get_mut("services") else { return };
+    let Some(services) = services.as_map_mut() else {
+        let fault = Fault::new(services.at, format!("`services` must be a mapping, not {}", services.value.kind()));
+        return loader.session.report(fault.hint("write each service as a key with its attributes below it"));
+    };
+    let names: Vec<_> = services.keys().cloned().collect();
+    let extender = Extender { loader, unit, file };
+    for name in names {
+        extender.extended(&name, services, &Vec::new(), resets);
+    }
+}
+
+struct Extender<'a, 's, 'e> {
+    loader: &'a Loader<'s, 'e>,
+    unit: &'a Unit<'a>,
+    file: &'a str,
+}
+
+impl Extender<'_, '_, '_> {
+    /// The service with all it extends merged in, which also takes its place in `services`.
+    fn extended(&self, name: &str, services: &mut Map, chain: &Chain, resets: &Resets) -> Option<Node> {
+        let service = services.get(name)?;
+        let Some(map) = service.as_map() else {
+            if !service.is_null() {
+                let what = format!("service `{name}` must be a mapping, not {}", service.value.kind());
+                self.loader.session.report(Fault::new(service.at, what));
+            }
+            return None;
+        };
+        if !map.has("extends") {
+            return Some(service.clone());
+        }
+        let service = service.clone();
+        let reference = self.reference(name, map)?;
+        let base = match &reference.file {
+            Some(file) => {
+                let (mut others, other_resets) = self.services_of(name, &reference, file)?;
+                let chain = self.follow(chain, (file, name), reference.at)?;
+                self.extended(&reference.service, &mut others, &chain, &other_resets)
+            }
+            None => {
+                if !services.has(&reference.service) {
+                    self.not_found(name, &reference, self.file);
+                    return None;
+                }
+                let chain = self.follow(chain, (self.file, name), reference.at)?;
+                self.extended(&reference.service, services, &chain, &Resets::default())
+            }
+        };
+        let Some(base) = base else { return Some(service) };
+        let merged = self.merge(name, base, service, resets);
+        services.put(name, merged.clone());
+        Some(merged)
+    }
+
+    fn merge(&self, name: &str, base: Node, service: Node, resets: &Resets) -> Node {
+        let mut one = Map::new();
+        one.put(name, base);
+        let mut document = Map::new();
+        let at = service.at;
+        document.put("services", Node::new(super::node::Value::Map(one), at));
+        resets.clear(&mut document);
+        let base = document.get_mut("services").and_then(Node::as_map_mut).and_then(|services| services.remove(name));
+        let Some(base) = base else { return service };
+        let mut merged = merge::extend(self.loader.session, base.node, service, name);
+        if let Some(map) = merged.as_map_mut() {
+            map.remove("extends");
+        }
+        merged
+    }
+
+    fn reference(&self, name: &str, service: &Map) -> Option<Reference> {
+        let extends = service.get("extends")?;
+        let at = extends.at;
+        let found = match extends.as_map() {
+            Some(map) => map.text("service").map(|service| {
+                let file = map.get("file").filter(|file| !file.is_null()).map(|file| file.value.to_string());
+                Reference { service: service.to_owned(), file, at: map.get("service").map_or(at, |service| service.at) }
+            }),
+            None => extends.as_text().map(|service| Reference { service: service.to_owned(), file: None, at }),
+        };
+        if found.is_none() {
+            let fault = Fault::new(at, format!("`services.{name}.extends` names no service"));
+            self.loader.session.report(fault.hint("write the name of a service, or a mapping of `service` and `file`"));
+        }
+        found
+    }
+
+    fn not_found(&self, name: &str, reference: &Reference, file: &str) {
+        let what = format!(
+            "service `{name}` extends service `{}`, which is not in `{}`",
+            reference.service,
+            self.loader.session.shown(FilePath::new(file))
+        );
+        self.loader.session.report(Fault::new(reference.at, what).hint("check the service's name, or name its `file`"));
+    }
+
+    fn follow(&self, chain: &Chain, (file, name): (&str, &str), at: Span) -> Option<Chain> {
+        let step = (file.to_owned(), name.to_owned());
+        let circular = chain.contains(&step);
+        let mut chain = chain.clone();
+        chain.push(step);
+        if circular || chain.len() > LONGEST {
+            let way = chain.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(" -> ");
+            let what = if circular { "a service extends itself" } else { "services extend each other too deeply" };
+            self.loader.session.report(Fault::new(at, what).because(way).hint("take one `extends` of the chain out"));
+            return None;
+        }
+        Some(chain)
+    }
+
+    /// The services of another file, in their long form, with paths as this project needs them.
+    fn services_of(&self, name: &str, reference: &Reference, file: &str) -> Option<(Map, Resets)> {
+        let path = FilePath::new(&self.unit.place).join(file);
+        let path = std::path::PathBuf::from(paths::clean(&path.to_string_lossy()));
+        let directory = path.parent().map(|parent| paths::relative(&self.unit.place, parent)).unwrap_or_default();
+        let unit = Unit { directory, place: path.parent()?.to_owned(), environment: self.unit.environment, files: &[] };
+        let session = self.loader.session;
+        let text = match self.loader.read(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let what = format!("service `{name}` extends a service of `{}`, which cannot be read", session.shown(&path));
+                session.report(Fault::new(reference.at, what).because(error));
+                return None;
+            }
+        };
+        let (mut document, resets) = self.loader.document((&path, &text), Map::new(), &unit, Stage::Extended);
+        if document.get("services").and_then(Node::as_map).is_none_or(|services| !services.has(&reference.service)) {
+            self.not_found(name, reference, &path.to_string_lossy());
+            return None;
+        }
+        Resolver::new(session, &unit.directory).resolve(&mut document);
+        let services = document.remove("services")?.node;
+        services.as_map().cloned().map(|services| (services, resets))
+    }
+}

@@ -1,0 +1,338 @@
+//! The tree that every phase of loading works on: YAML values, each with its place in the user's file.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::fmt::{self, Display};
+use std::rc::Rc;
+
+/// Where a value stands: a file of the session and a place in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Span {
+    /// Index into the session's texts.
+    pub file: u32,
+    /// Counted from 1; 0 for a value that no file holds.
+    pub line: u32,
+    /// In characters, counted from 1.
+    pub column: u32,
+    /// How many characters to underline.
+    pub width: u32,
+}
+
+/// What a tag asks of merging.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mark {
+    #[default]
+    Plain,
+    /// `!reset`: the value of earlier files goes, this one does not come.
+    Reset,
+    /// `!override`: this value replaces that of earlier files whole.
+    Override,
+}
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub value: Value,
+    pub at: Span,
+    pub(super) mark: Mark,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    /// Shared, so that an alias of a long text costs nothing.
+    Text(Rc<str>),
+    /// A date or moment without quotes, which no attribute takes.
+    Date(Rc<str>),
+    List(Vec<Node>),
+    Map(Map),
+}
+
+/// A mapping, sorted by key: what is printed must not depend on the order of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Map(BTreeMap<Rc<str>, Entry>);
+
+/// A key's place and its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub key_at: Span,
+    pub node: Node,
+}
+
+impl Node {
+    pub(super) fn new(value: Value, at: Span) -> Node {
+        Node { value, at, mark: Mark::Plain }
+    }
+
+    pub(super) fn text(text: impl Into<Rc<str>>, at: Span) -> Node {
+        Node::new(Value::Text(text.into()), at)
+    }
+
+    pub(super) fn bool(value: bool, at: Span) -> Node {
+        Node::new(Value::Bool(value), at)
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_map(&self) -> Option<&Map> {
+        match &self.value {
+            Value::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_map_mut(&mut self) -> Option<&mut Map> {
+        match &mut self.value {
+            Value::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_list(&self) -> Option<&[Node]> {
+        match &self.value {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_list_mut(&mut self) -> Option<&mut Vec<Node>> {
+        match &mut self.value {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Whether both hold the same, wherever they stand.
+    pub(super) fn same(&self, other: &Node) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(one), Value::Bool(two)) => one == two,
+            (Value::Int(one), Value::Int(two)) => one == two,
+            (Value::Float(one), Value::Float(two)) => one == two,
+            (Value::Text(one), Value::Text(two)) | (Value::Date(one), Value::Date(two)) => one == two,
+            (Value::List(one), Value::List(two)) => one.len() == two.len() && one.iter().zip(two).all(|(a, b)| a.same(b)),
+            (Value::Map(one), Value::Map(two)) => one.same(two),
+            _ => false,
+        }
+    }
+}
+
+impl Value {
+    /// What a person calls this kind of value.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Int(_) | Value::Float(_) => "a number",
+            Value::Text(_) => "text",
+            Value::Date(_) => "a date",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// The scalar as docker compose writes it where it needs text.
+impl Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => write!(f, "<nil>"),
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::Int(value) => write!(f, "{value}"),
+            Value::Float(value) => f.write_str(&super::scalar::float_text(*value)),
+            Value::Text(text) => f.write_str(text),
+            Value::Date(text) => f.write_str(&super::scalar::moment(text).replace("T00:00:00Z", " 00:00:00 +0000 UTC")),
+            Value::List(_) => write!(f, "[]"),
+            Value::Map(_) => write!(f, "map[]"),
+        }
+    }
+}
+
+impl Map {
+    pub(super) fn new() -> Map {
+        Map::default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.0.get(key).map(|entry| &entry.node)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        self.0.get_mut(key).map(|entry| &mut entry.node)
+    }
+
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.0.get(key)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// The text under `key`, if it is text.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(Node::as_text)
+    }
+
+    /// Puts a value whose key stands nowhere in particular; its place stands for both.
+    pub(super) fn put(&mut self, key: impl Into<Rc<str>>, node: Node) {
+        let key = key.into();
+        let key_at = self.0.get(&key).map_or(node.at, |entry| entry.key_at);
+        self.0.insert(key, Entry { key_at, node });
+    }
+
+    pub(super) fn insert(&mut self, key: Rc<str>, entry: Entry) -> Option<Entry> {
+        self.0.insert(key, entry)
+    }
+
+    pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
+        self.0.remove(key)
+    }
+
+    pub(crate) fn iter(&self) -> btree_map::Iter<'_, Rc<str>, Entry> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> btree_map::IterMut<'_, Rc<str>, Entry> {
+        self.0.iter_mut()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Rc<str>> {
+        self.0.keys()
+    }
+
+    pub(super) fn retain(&mut self, keep: impl FnMut(&Rc<str>, &mut Entry) -> bool) {
+        self.0.retain(keep);
+    }
+
+    fn same(&self, other: &Map) -> bool {
+        self.len() == other.len()
+            && self.0.iter().zip(&other.0).all(|((key, one), (other_key, two))| key == other_key && one.node.same(&two.node))
+    }
+}
+
+impl IntoIterator for Map {
+    type Item = (Rc<str>, Entry);
+    type IntoIter = btree_map::IntoIter<Rc<str>, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl FromIterator<(Rc<str>, Entry)> for Map {
+    fn from_iter<I: IntoIterator<Item = (Rc<str>, Entry)>>(entries: I) -> Map {
+        Map(entries.into_iter().collect())
+    }
+}
+
+/// The keys that lead to a value, kept on the stack while a phase walks the tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path<'a> {
+    up: Option<&'a Path<'a>>,
+    name: &'a str,
+    index: usize,
+}
+
+/// How an item of a list is called in a path and in a pattern.
+pub(super) const ITEM: &str = "[]";
+
+impl<'a> Path<'a> {
+    /// The whole document.
+    pub(super) const ROOT: Path<'static> = Path { up: None, name: "", index: 0 };
+
+    pub(super) fn key(&'a self, name: &'a str) -> Path<'a> {
+        Path { up: Some(self), name, index: 0 }
+    }
+
+    pub(super) fn item(&'a self, index: usize) -> Path<'a> {
+        Path { up: Some(self), name: ITEM, index }
+    }
+
+    /// The last name.
+    pub(super) fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Whether the path is as `pattern` says: names with dots between, `*` for any one.
+    pub(super) fn matches(&self, pattern: &str) -> bool {
+        let mut here = self;
+        for part in pattern.rsplit('.') {
+            let Some(up) = here.up else { return false };
+            if part != "*" && part != here.name {
+                return false;
+            }
+            here = up;
+        }
+        here.up.is_none()
+    }
+
+    /// Whether the path has these names, from the top down.
+    pub(super) fn is(&self, names: &[String]) -> bool {
+        match (self.up, names.split_last()) {
+            (None, None) => true,
+            (Some(up), Some((last, rest))) => self.name == last && up.is(rest),
+            _ => false,
+        }
+    }
+
+    /// The names from the top down.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = self.up.map(Path::names).unwrap_or_default();
+        if self.up.is_some() {
+            names.push(self.name.to_owned());
+        }
+        names
+    }
+}
+
+impl Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(up) = self.up else { return Ok(()) };
+        up.fmt(f)?;
+        match (self.name, up.up) {
+            (ITEM, _) => write!(f, "[{}]", self.index),
+            (name, None) => write!(f, "{name}"),
+            (name, Some(_)) => write!(f, ".{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_a_pattern_of_the_same_depth_only() {
+        let services = Path::ROOT.key("services");
+        let web = services.key("web");
+        let ports = web.key("ports");
+        let first = ports.item(0);
+        assert!(first.matches("services.*.ports.[]"));
+        assert!(first.matches("services.*.ports.*"));
+        assert!(!first.matches("services.*.ports"));
+        assert!(!ports.matches("services.*.ports.*"));
+        assert!(!ports.matches("ports"));
+        assert_eq!(first.to_string(), "services.web.ports[0]");
+    }
+}

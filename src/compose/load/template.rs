@@ -1,0 +1,303 @@
+//! Variables in a text: `$NAME`, `${NAME}`, `${NAME:-word}` and its kin, `$$`.
+//!
+//! The rules are those of compose-go, oddities included: what follows an operator runs to the last `}` of the line,
+//! and only then is the brace looked for that closes the expression.
+
+/// Why a text could not be filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unfilled {
+    /// `${` without a name or an end; the text it stands in.
+    Malformed(String),
+    /// `${NAME?reason}` of a variable that is not set.
+    Required { name: String, reason: String },
+}
+
+/// Where variables come from, and where it is said that one is not set.
+pub(super) trait Variables {
+    fn value(&self, name: &str) -> Option<String>;
+
+    /// The variable is not set and nothing stands in for it.
+    fn unset(&self, _name: &str) {}
+}
+
+/// How deep defaults may hold further expressions.
+const DEEPEST: usize = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `:?`, `?`
+    Required,
+    /// `:-`, `-`
+    Default,
+    /// `:+`, `+`
+    Alternative,
+}
+
+/// The operators in the order in which docker compose looks for them.
+const OPERATORS: [(&str, Form); 6] = [
+    (":?", Form::Required),
+    ("?", Form::Required),
+    (":-", Form::Default),
+    ("-", Form::Default),
+    (":+", Form::Alternative),
+    ("+", Form::Alternative),
+];
+
+/// One expression found in a text.
+enum Found<'t> {
+    /// `$$`
+    Escaped,
+    Named(&'t str),
+    /// From `${` to the last `}` that can close it.
+    Braced(&'t str),
+    Malformed,
+}
+
+/// Fills in all variables of `text`.
+pub(super) fn substitute(text: &str, variables: &dyn Variables) -> Result<String, Unfilled> {
+    substitute_within(text, variables, 0)
+}
+
+fn substitute_within(text: &str, variables: &dyn Variables, depth: usize) -> Result<String, Unfilled> {
+    if depth > DEEPEST {
+        return Err(Unfilled::Malformed(text.to_owned()));
+    }
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        filled.push_str(&rest[..dollar]);
+        let expression = &rest[dollar..];
+        let Some((found, length)) = find(expression) else {
+            filled.push('$');
+            rest = &expression[1..];
+            continue;
+        };
+        rest = &expression[length..];
+        match found {
+            Found::Escaped => filled.push('$'),
+            Found::Named(name) => filled.push_str(&plain(name, variables)),
+            Found::Braced(whole) => filled.push_str(&braced(whole, variables, depth).map_err(|error| within(error, text))?),
+            Found::Malformed => return Err(Unfilled::Malformed(text.to_owned())),
+        }
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// A malformed part is shown with the text around it.
+fn within(error: Unfilled, text: &str) -> Unfilled {
+    match error {
+        Unfilled::Malformed(part) if part.is_empty() => Unfilled::Malformed(text.to_owned()),
+        other => other,
+    }
+}
+
+/// The expression at the start of `text`, which begins with `$`, and its length.
+fn find(text: &str) -> Option<(Found<'_>, usize)> {
+    let after = &text[1..];
+    if after.starts_with('$') {
+        return Some((Found::Escaped, 2));
+    }
+    let name = name_length(after);
+    if name > 0 {
+        return Some((Found::Named(&after[..name]), 1 + name));
+    }
+    let inside = after.strip_prefix('{')?;
+    let Some(end) = braced_end(inside) else { return Some((Found::Malformed, 2)) };
+    Some((Found::Braced(&text[..2 + end + 1]), 2 + end + 1))
+}
+
+/// Where the last `}` stands that can close the expression whose inside begins here.
+fn braced_end(inside: &str) -> Option<usize> {
+    let name = name_length(inside);
+    if name == 0 {
+        return None;
+    }
+    let after = &inside[name..];
+    if OPERATORS.iter().any(|(operator, _)| after.starts_with(operator)) {
+        let line = after.split('\n').next().unwrap_or_default();
+        return line.rfind('}').map(|end| name + end);
+    }
+    after.starts_with('}').then_some(name)
+}
+
+/// How long the variable's name at the start of `text` is.
+pub(super) fn name_length(text: &str) -> usize {
+    let length = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+    if text.starts_with(|first: char| first.is_ascii_digit()) { 0 } else { length }
+}
+
+fn plain(name: &str, variables: &dyn Variables) -> String {
+    variables.value(name).unwrap_or_else(|| {
+        variables.unset(name);
+        String::new()
+    })
+}
+
+/// The value of `${…}…}`: the expression up to the brace that closes it, then the rest as a text of its own.
+fn braced(whole: &str, variables: &dyn Variables, depth: usize) -> Result<String, Unfilled> {
+    let (expression, rest) = match closing_brace(whole) {
+        Some(end) => (&whole[..=end], &whole[end + 1..]),
+        None => (whole, ""),
+    };
+    let inside = expression.strip_prefix("${").and_then(|inside| braced_end(inside).map(|end| &inside[..end]));
+    let inside = inside.ok_or_else(|| Unfilled::Malformed(String::new()))?;
+    match operator(whole).filter(|(operator, _)| inside.contains(operator)) {
+        Some((operator, form)) => {
+            let (name, word) = inside.split_once(operator).unwrap_or((inside, ""));
+            let strict = !operator.starts_with(':');
+            let value = variables.value(name).filter(|value| strict || !value.is_empty());
+            let word = || substitute_within(word, variables, depth + 1);
+            let text = match (form, value) {
+                (Form::Alternative, Some(_)) | (Form::Default, None) => word()?,
+                (Form::Alternative, None) => variables.value(name).unwrap_or_default(),
+                (Form::Default | Form::Required, Some(value)) => value,
+                (Form::Required, None) => return Err(Unfilled::Required { name: name.to_owned(), reason: word()? }),
+            };
+            Ok(text + &substitute_within(rest, variables, depth + 1)?)
+        }
+        None => Ok(plain(inside, variables)),
+    }
+}
+
+/// The operator that comes first in the expression.
+fn operator(expression: &str) -> Option<(&'static str, Form)> {
+    let found = OPERATORS.iter().filter_map(|(operator, form)| Some((expression.find(operator)?, *operator, *form)));
+    found.min_by_key(|(place, ..)| *place).map(|(_, operator, form)| (operator, form))
+}
+
+/// The brace that closes the first one. As in docker compose the character after an opening brace is not looked at.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut open = 0_i64;
+    let mut bytes = text.bytes().enumerate();
+    while let Some((index, byte)) = bytes.next() {
+        if byte == b'}' {
+            open -= 1;
+            if open == 0 {
+                return Some(index);
+            }
+        }
+        if byte == b'{' {
+            open += 1;
+            bytes.next();
+        }
+    }
+    None
+}
+
+/// A variable that a text names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub name: String,
+    pub default: String,
+    pub alternative: String,
+    pub required: bool,
+}
+
+/// All variables that `text` names, those inside defaults and alternatives too.
+pub(crate) fn variables_of(text: &str, found: &mut Vec<Variable>) {
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        let expression = &rest[dollar..];
+        let Some((kind, length)) = find(expression) else {
+            rest = &expression[1..];
+            continue;
+        };
+        rest = &expression[length..];
+        match kind {
+            Found::Named(name) => found.push(Variable { name: name.to_owned(), ..Variable::default() }),
+            Found::Braced(whole) => variables_in_braces(whole, found),
+            Found::Escaped | Found::Malformed => {}
+        }
+    }
+}
+
+fn variables_in_braces(whole: &str, found: &mut Vec<Variable>) {
+    let end = closing_brace(whole).unwrap_or(whole.len() - 1);
+    variables_of(&whole[end + 1..], found);
+    let inside = &whole[2..end.max(2)];
+    let (name, rest) = inside.split_at(name_length(inside));
+    let mut variable = Variable { name: name.to_owned(), ..Variable::default() };
+    let word = rest.strip_prefix(':').unwrap_or(rest);
+    let mut nested = "";
+    if word.starts_with('?') {
+        variable.required = true;
+    } else if let Some(default) = word.strip_prefix('-') {
+        variable.default = default.to_owned();
+        nested = default;
+    } else if let Some(alternative) = word.strip_prefix('+') {
+        variable.alternative = alternative.to_owned();
+        nested = alternative;
+    }
+    found.push(variable);
+    variables_of(nested, found);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Known;
+
+    impl Variables for Known {
+        fn value(&self, name: &str) -> Option<String> {
+            match name {
+                "FOO" => Some("first".to_owned()),
+                "BAR" => Some(String::new()),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_is_filled_in() {
+        let cases = [
+            ("$FOO", "first"),
+            ("${FOO}", "first"),
+            ("a${FOO}b", "afirstb"),
+            ("$$FOO", "$FOO"),
+            ("$${FOO}", "${FOO}"),
+            ("$", "$"),
+            ("a$1", "a$1"),
+            ("${NO}", ""),
+            ("${NO-word}", "word"),
+            ("${BAR-word}", ""),
+            ("${BAR:-word}", "word"),
+            ("${FOO:-word}", "first"),
+            ("${FOO+word}", "word"),
+            ("${BAR+word}", "word"),
+            ("${BAR:+word}", ""),
+            ("${NO+word}", ""),
+            ("${FOO:?no}", "first"),
+            ("${BAR?no}", ""),
+            ("${NO:-${FOO}}", "first"),
+            ("${NO:-${NO:-x}-y}z", "x-yz"),
+            ("${NO:-{a}}", "{a}"),
+            ("${FOO:-a} ${NO:-b}", "first b"),
+            ("${NO:-a:?b}", "a:?b"),
+            ("${NO:-$$x}", "$x"),
+            ("${NO-}", ""),
+            ("${NO:-a\nb", "error"),
+            ("${}", "error"),
+            ("${ NO }", "error"),
+            ("${NO", "error"),
+            ("${NO?why}", "required NO: why"),
+            ("${NO:?}", "required NO: "),
+            ("${FOO:-${NO:?why}}", "first"),
+        ];
+        for (text, expected) in cases {
+            let found = match substitute(text, &Known) {
+                Ok(text) => text,
+                Err(Unfilled::Malformed(_)) => "error".to_owned(),
+                Err(Unfilled::Required { name, reason }) => format!("required {name}: {reason}"),
+            };
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_ends_in_an_error() {
+        let text = "${A:-".repeat(5000) + &"}".repeat(5000);
+        assert!(matches!(substitute(&text, &Known), Err(Unfilled::Malformed(_))));
+    }
+}

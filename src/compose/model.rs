@@ -1,0 +1,233 @@
+//! A project in normal form: what `config --format json` prints, typed.
+//!
+//! Every key of the Compose Specification that a step of `up` carries out has a field here; the normal form as a
+//! whole is kept in [`Project::normal`], so that nothing is lost and what is not carried out can be named.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Map;
+use serde_json::Value;
+
+/// A project, loaded, merged, checked and with profiles applied.
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub name: String,
+    /// Relative paths are relative to this.
+    pub directory: PathBuf,
+    /// The files it was loaded from, absolute, in order.
+    pub files: Vec<PathBuf>,
+    /// In the order of the names, as docker compose prints them.
+    pub services: BTreeMap<String, Service>,
+    /// Services that no active profile enables.
+    pub disabled: BTreeMap<String, Service>,
+    pub networks: BTreeMap<String, Network>,
+    pub volumes: BTreeMap<String, Volume>,
+    pub configs: BTreeMap<String, FileObject>,
+    pub secrets: BTreeMap<String, FileObject>,
+    /// The variables that interpolation saw: `.env`, `--env-file` and the process's own.
+    pub environment: BTreeMap<String, String>,
+    /// What `config --format json` prints.
+    pub normal: Value,
+    /// To be shown on standard error: unset variables, obsolete keys, attributes that are not carried out yet (by name).
+    pub warnings: Vec<String>,
+}
+
+/// A service. Durations are as written in normal form (`1m30s`), sizes are bytes in decimal text.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    pub image: Option<String>,
+    pub build: Option<Build>,
+    pub command: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub container_name: Option<String>,
+    pub environment: BTreeMap<String, Option<String>>,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub depends_on: BTreeMap<String, Dependency>,
+    pub networks: BTreeMap<String, Option<ServiceNetwork>>,
+    pub network_mode: Option<String>,
+    pub ports: Vec<ServicePort>,
+    pub expose: Vec<String>,
+    pub volumes: Vec<ServiceVolume>,
+    pub tmpfs: Vec<String>,
+    pub configs: Vec<Grant>,
+    pub secrets: Vec<Grant>,
+    pub user: Option<String>,
+    pub group_add: Vec<String>,
+    pub working_dir: Option<String>,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub tty: bool,
+    pub stdin_open: bool,
+    pub restart: Option<String>,
+    pub stop_signal: Option<String>,
+    pub stop_grace_period: Option<String>,
+    pub healthcheck: Option<ServiceHealthcheck>,
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub privileged: bool,
+    pub security_opt: Vec<String>,
+    pub read_only: bool,
+    pub init: Option<bool>,
+    pub extra_hosts: Vec<String>,
+    pub dns: Vec<String>,
+    pub dns_search: Vec<String>,
+    pub dns_opt: Vec<String>,
+    pub sysctls: BTreeMap<String, String>,
+    pub ulimits: BTreeMap<String, Value>,
+    pub devices: Vec<Value>,
+    pub shm_size: Option<String>,
+    pub pid: Option<String>,
+    pub ipc: Option<String>,
+    pub mem_limit: Option<String>,
+    pub mem_reservation: Option<String>,
+    pub memswap_limit: Option<String>,
+    pub cpus: Option<f64>,
+    pub cpu_shares: Option<u64>,
+    pub cpuset: Option<String>,
+    pub pids_limit: Option<i64>,
+    pub oom_score_adj: Option<i32>,
+    pub pull_policy: Option<String>,
+    pub platform: Option<String>,
+    pub scale: Option<u32>,
+    pub deploy: Option<Value>,
+    pub profiles: Vec<String>,
+    pub attach: Option<bool>,
+    /// Every other key, so that `up` can name what it does not carry out.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Build {
+    pub context: Option<String>,
+    pub dockerfile: Option<String>,
+    pub dockerfile_inline: Option<String>,
+    pub args: BTreeMap<String, Option<String>>,
+    pub labels: BTreeMap<String, String>,
+    pub target: Option<String>,
+    pub tags: Vec<String>,
+    pub no_cache: bool,
+    pub pull: bool,
+    pub network: Option<String>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Dependency {
+    /// `service_started`, `service_healthy`, `service_completed_successfully`.
+    pub condition: String,
+    pub required: bool,
+    pub restart: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ServiceNetwork {
+    pub aliases: Vec<String>,
+    pub ipv4_address: Option<String>,
+    pub priority: Option<i64>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ServicePort {
+    pub target: u16,
+    /// One port or a range, `8000` or `8000-8010`.
+    pub published: Option<String>,
+    pub host_ip: Option<String>,
+    pub protocol: Option<String>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ServiceVolume {
+    /// `bind`, `volume`, `tmpfs` …
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub source: Option<String>,
+    pub target: String,
+    pub read_only: bool,
+    pub bind: Option<Map<String, Value>>,
+    pub volume: Option<Map<String, Value>>,
+    pub tmpfs: Option<Map<String, Value>>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A config or secret granted to a service.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Grant {
+    pub source: String,
+    pub target: Option<String>,
+    pub uid: Option<String>,
+    pub gid: Option<String>,
+    /// Octal in text (`"0440"`) or a number.
+    pub mode: Option<Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ServiceHealthcheck {
+    pub test: Option<Vec<String>>,
+    pub interval: Option<String>,
+    pub timeout: Option<String>,
+    pub start_period: Option<String>,
+    pub start_interval: Option<String>,
+    pub retries: Option<u64>,
+    pub disable: bool,
+}
+
+/// A top-level network.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    /// With the project's prefix unless the file names it.
+    pub name: String,
+    pub driver: Option<String>,
+    pub external: bool,
+    pub internal: bool,
+    pub labels: BTreeMap<String, String>,
+    pub ipam: Option<Value>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A top-level volume.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Volume {
+    pub name: String,
+    pub driver: Option<String>,
+    pub external: bool,
+    pub labels: BTreeMap<String, String>,
+    pub driver_opts: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A top-level config or secret.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct FileObject {
+    pub name: String,
+    /// Absolute.
+    pub file: Option<String>,
+    /// The name of a variable of [`Project::environment`].
+    pub environment: Option<String>,
+    pub content: Option<String>,
+    pub external: bool,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}

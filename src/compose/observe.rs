@@ -1,0 +1,164 @@
+//! What is there of a project: containers by their labels, networks, volumes, images.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::PathBuf;
+
+use crate::compose::labels;
+use crate::compose::model::Project;
+use crate::compose::recipe::Recipe;
+use crate::container;
+use crate::container::Container;
+use crate::container::Health;
+use crate::container::MountSource;
+use crate::container::NetworkMode;
+use crate::container::State;
+use crate::container::Status;
+use crate::failure::Result;
+use crate::image;
+use crate::net;
+use crate::net::Port;
+use crate::place::Home;
+use crate::state;
+use crate::volume;
+
+/// What is there. Plain data: a plan needs nothing else.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// The project's containers, by service and number.
+    pub containers: Vec<FoundContainer>,
+    /// All networks, by name.
+    pub networks: BTreeMap<String, FoundResource>,
+    /// All volumes, by name.
+    pub volumes: BTreeMap<String, FoundResource>,
+    /// The images of the services that were asked for, by name; None is not there.
+    pub images: BTreeMap<String, Option<String>>,
+}
+
+/// A network or volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundResource {
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A container of the project.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundContainer {
+    pub id: String,
+    pub name: String,
+    pub service: String,
+    pub number: u32,
+    /// Made by `compose run`.
+    pub one_off: bool,
+    pub hash: String,
+    pub image: String,
+    pub image_id: String,
+    pub depends_on: Vec<String>,
+    pub status: Status,
+    pub health: Option<Health>,
+    pub exit_code: i32,
+    /// Names of the networks it is on.
+    pub networks: Vec<String>,
+    /// The container whose network it shares, by id.
+    pub shares_network_of: Option<String>,
+    /// Host ports it holds now.
+    pub ports: Vec<Port>,
+    /// Host ports it asks for when it starts.
+    pub wanted_ports: Vec<Port>,
+    /// Its anonymous volumes: where they are mounted, and their names.
+    pub anonymous: BTreeMap<String, String>,
+    /// What it was made from, if that is known.
+    pub recipe: Option<Recipe>,
+}
+
+impl FoundContainer {
+    /// Whether its program runs, paused and between two runs included.
+    pub fn is_up(&self) -> bool {
+        matches!(self.status, Status::Running | Status::Paused | Status::Restarting)
+    }
+}
+
+impl FoundResource {
+    /// Whether this project made it.
+    pub fn is_of(&self, project: &str) -> bool {
+        self.labels.get(labels::PROJECT).is_some_and(|owner| owner == project)
+    }
+}
+
+/// Looks at everything a plan for this project needs.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn observe(home: &Home, project: &Project) -> Result<Found> {
+    let mut found = observe_by_name(home, &project.name)?;
+    for service in &project.services {
+        let name = labels::image_name(&project.name, (service.0, service.1));
+        if let Entry::Vacant(place) = found.images.entry(name) {
+            let id = image::find(home, place.key())?.map(|image| image.id);
+            place.insert(id);
+        }
+    }
+    Ok(found)
+}
+
+/// Looks at what a project of this name has, without knowing its files.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn observe_by_name(home: &Home, project: &str) -> Result<Found> {
+    let volumes = volume::list(home)?;
+    let anonymous: Vec<_> = volumes.iter().filter(|volume| volume.anonymous).map(|volume| volume.name.clone()).collect();
+    let mut containers = Vec::new();
+    for container in container::list(home)? {
+        if container.wanted.labels.get(labels::PROJECT).is_some_and(|owner| owner == project) {
+            // One that is removed meanwhile has no state any more.
+            let Ok(state) = container::state(home, &container.id) else { continue };
+            containers.push(found_container(home, (&container, &state), &anonymous));
+        }
+    }
+    containers.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
+    let networks = net::list(home)?.into_iter().map(|network| (network.name, FoundResource { labels: network.labels }));
+    let networks = networks.collect();
+    let volumes = volumes.into_iter().map(|volume| (volume.name, FoundResource { labels: volume.labels })).collect();
+    Ok(Found { containers, networks, volumes, images: BTreeMap::new() })
+}
+
+fn found_container(home: &Home, (container, state): (&Container, &State), anonymous: &[String]) -> FoundContainer {
+    let wanted = &container.wanted;
+    let label = |name: &str| wanted.labels.get(name).cloned().unwrap_or_default();
+    let is_anonymous = |mount: &container::Mount| match &mount.source {
+        MountSource::Volume { name, .. } if anonymous.contains(name) => Some((mount.target.clone(), name.clone())),
+        _ => None,
+    };
+    let (networks, shares_network_of) = match &wanted.network {
+        NetworkMode::Plugs(plugs) => (plugs.iter().map(|plug| plug.network.clone()).collect(), None),
+        NetworkMode::Container(id) => (Vec::new(), Some(id.clone())),
+        _ => (Vec::new(), None),
+    };
+    FoundContainer {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        service: label(labels::SERVICE),
+        number: label(labels::NUMBER).parse().unwrap_or(1),
+        one_off: label(labels::ONE_OFF).eq_ignore_ascii_case("true"),
+        hash: label(labels::CONFIG_HASH),
+        image: wanted.image.clone(),
+        image_id: wanted.image_id.clone(),
+        depends_on: labels::depended_on(&label(labels::DEPENDS_ON)),
+        status: state.status,
+        health: state.health,
+        exit_code: state.exit_code,
+        networks,
+        shares_network_of,
+        ports: state.ports.clone(),
+        wanted_ports: wanted.ports.clone(),
+        anonymous: wanted.mounts.iter().filter_map(is_anonymous).collect(),
+        // A recipe that cannot be read only costs the words about what changed.
+        recipe: state::find_json(&recipe_path(home, &container.id)).ok().flatten(),
+    }
+}
+
+/// Where the recipe of a container is kept: beside its record, so that it goes with it.
+pub fn recipe_path(home: &Home, id: &str) -> PathBuf {
+    home.container(id).join("recipe.json")
+}

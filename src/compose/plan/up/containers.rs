@@ -1,0 +1,205 @@
+//! Containers of one service: which are made, made anew, started, removed.
+
+use crate::compose::labels;
+use crate::compose::model::Service;
+use crate::compose::observe::FoundContainer;
+use crate::compose::plan::Action;
+use crate::compose::plan::Condition;
+use crate::compose::plan::Dependencies;
+use crate::compose::plan::Recreate;
+use crate::compose::plan::Start;
+use crate::compose::plan::up::Planner;
+use crate::compose::plan::up::shared_service;
+use crate::compose::recipe::Recipe;
+use crate::container::Status;
+use crate::failure::Failure;
+use crate::failure::Result;
+
+/// A service by its name.
+type Named<'a> = (&'a str, &'a Service);
+
+impl<'a> Planner<'a> {
+    pub(super) fn service(&mut self, service: Named<'_>) -> Result<()> {
+        let mut found: Vec<&'a FoundContainer> =
+            self.found.containers.iter().filter(|found| found.service == service.0 && !found.one_off).collect();
+        found.sort_by_key(|found| found.number);
+        let wanted = self.count(service)?;
+        let kept = found.len().min(wanted);
+        for surplus in &found[kept..] {
+            let cause = format!("only {wanted} wanted");
+            self.plan.add(Action::RemoveContainer { name: surplus.name.clone() }, Vec::new(), cause);
+        }
+        let mut started = Vec::new();
+        for container in &found[..kept] {
+            started.extend(self.existing(service, container));
+        }
+        let taken: Vec<u32> = found[..kept].iter().map(|found| found.number).collect();
+        for number in (1..).filter(|number| !taken.contains(number)).take(wanted - kept) {
+            started.extend(self.missing(service, number));
+        }
+        self.started.insert(service.0.to_owned(), started);
+        Ok(())
+    }
+
+    /// How many containers the service is to have.
+    fn count(&self, (name, service): Named<'_>) -> Result<usize> {
+        let replicas = service.deploy.as_ref().and_then(|deploy| deploy.get("replicas")).and_then(serde_json::Value::as_u64);
+        let count = match self.options.scale.get(name) {
+            Some(count) => u64::from(*count),
+            None => service.scale.map(u64::from).or(replicas).unwrap_or(1),
+        };
+        if count > 1 && service.container_name.is_some() {
+            return Err(Failure::new(format!("cannot scale service `{name}` to {count} containers"))
+                .because("it has a `container_name`, and names are unique")
+                .hint("leave `container_name` out"));
+        }
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    fn existing(&mut self, service: Named<'_>, container: &FoundContainer) -> Option<usize> {
+        if let Some(removal) = self.made.get(&format!("removal {}", container.name)).copied() {
+            let mut after = self.resources(service);
+            after.push(removal);
+            return self.create(service, container.number, (after, None));
+        }
+        if let Some(cause) = self.cause_to_recreate(service, container) {
+            let mut after = self.resources(service);
+            after.extend(self.dependencies(service));
+            self.renewed.insert(service.0.to_owned());
+            let name = container.name.clone();
+            let action = Action::RecreateContainer {
+                service: service.0.to_owned(),
+                number: container.number,
+                name: labels::container_name(&self.project.name, service, container.number),
+                old: name,
+            };
+            let step = self.plan.add(action, after, cause);
+            return self.start(service, container.number, vec![step]);
+        }
+        if self.restarts_with_dependency(service) && container.is_up() {
+            let stop =
+                self.plan.add(Action::StopContainer { name: container.name.clone() }, Vec::new(), "a dependency is made anew".to_owned());
+            let mut after = self.dependencies(service);
+            after.push(stop);
+            return self.start(service, container.number, after);
+        }
+        if container.is_up() {
+            return None;
+        }
+        let after = self.dependencies(service);
+        let cause = match container.status {
+            Status::Created => "created, not started".to_owned(),
+            _ => format!("exited with {}", container.exit_code),
+        };
+        let step = self.start(service, container.number, after)?;
+        self.plan.steps[step].cause = Some(cause);
+        Some(step)
+    }
+
+    fn missing(&mut self, service: Named<'_>, number: u32) -> Option<usize> {
+        let after = self.resources(service);
+        self.create(service, number, (after, Some("not found".to_owned())))
+    }
+
+    fn create(&mut self, service: Named<'_>, number: u32, (after, cause): (Vec<usize>, Option<String>)) -> Option<usize> {
+        self.renewed.insert(service.0.to_owned());
+        let name = labels::container_name(&self.project.name, service, number);
+        let step = self.plan.add(Action::CreateContainer { service: service.0.to_owned(), number, name }, after, cause);
+        let mut after = self.dependencies(service);
+        after.push(step);
+        self.start(service, number, after)
+    }
+
+    fn start(&mut self, service: Named<'_>, number: u32, after: Vec<usize>) -> Option<usize> {
+        if self.options.start == Start::No {
+            return None;
+        }
+        let name = labels::container_name(&self.project.name, service, number);
+        Some(self.plan.add(Action::StartContainer { name }, after, None))
+    }
+
+    /// Why a container that is there does not do, if it does not.
+    fn cause_to_recreate(&self, service: Named<'_>, container: &FoundContainer) -> Option<String> {
+        let named = self.options.services.is_empty() || self.options.services.iter().any(|name| name == service.0);
+        match self.options.recreate {
+            Recreate::Never => return None,
+            Recreate::Always if named => return Some("--force-recreate".to_owned()),
+            _ => {}
+        }
+        if let Some(recipe) = self.recipes.get(service.0).filter(|recipe| recipe.hash() != container.hash) {
+            return Some(changed(recipe, container.recipe.as_ref()));
+        }
+        let image = self.found.images.get(&labels::image_name(&self.project.name, service));
+        if image.is_some_and(|id| id.as_ref().is_some_and(|id| *id != container.image_id)) {
+            return Some("image changed".to_owned());
+        }
+        let shared = shared_service(service.1).filter(|shared| self.renewed.contains(*shared));
+        shared.map(|shared| format!("{shared}, which it is joined to, is made anew"))
+    }
+
+    /// Whether `depends_on` asks for a restart because a dependency is made anew.
+    fn restarts_with_dependency(&self, (_, service): Named<'_>) -> bool {
+        service.depends_on.iter().any(|(name, dependency)| dependency.restart && self.renewed.contains(name))
+    }
+
+    /// The steps that bring a service's image, networks and volumes.
+    fn resources(&self, (name, service): Named<'_>) -> Vec<usize> {
+        let image = format!("image {}", labels::image_name(&self.project.name, (name, service)));
+        let networks = service.networks.keys().map(|key| format!("network {key}"));
+        let volumes = service.volumes.iter().filter_map(|volume| volume.source.as_ref()).map(|key| format!("volume {key}"));
+        let mut steps: Vec<usize> =
+            std::iter::once(image).chain(networks).chain(volumes).filter_map(|key| self.made.get(&key).copied()).collect();
+        // What shares another's network needs that one's container to be there.
+        let shared = shared_service(service).and_then(|shared| self.started.get(shared));
+        steps.extend(shared.into_iter().flatten());
+        steps
+    }
+
+    /// The steps after which what a service depends on is as `depends_on` wants it.
+    fn dependencies(&mut self, service: Named<'_>) -> Vec<usize> {
+        if self.options.dependencies == Dependencies::Left || self.options.start == Start::No {
+            return Vec::new();
+        }
+        let mut steps = Vec::new();
+        for (name, dependency) in &service.1.depends_on {
+            if !self.project.services.contains_key(name) {
+                continue;
+            }
+            let condition = match dependency.condition.as_str() {
+                "service_healthy" => Some(Condition::Healthy),
+                "service_completed_successfully" => Some(Condition::Completed),
+                _ => None,
+            };
+            match condition {
+                Some(condition) => steps.extend(self.awaiting(name, condition, dependency.required)),
+                None => steps.extend(self.started.get(name).into_iter().flatten()),
+            }
+        }
+        steps
+    }
+
+    /// The step that waits for a service, if it must be waited for.
+    fn awaiting(&mut self, name: &str, condition: Condition, required: bool) -> Option<usize> {
+        let word = if condition == Condition::Healthy { "healthy" } else { "completed" };
+        let key = (name.to_owned(), word);
+        if let Some(step) = self.awaited.get(&key) {
+            return Some(*step);
+        }
+        let service = (name, &self.project.services[name]);
+        let count = self.count(service).unwrap_or(1);
+        let containers =
+            (1..=u32::try_from(count).unwrap_or(u32::MAX)).map(|number| labels::container_name(&self.project.name, service, number));
+        let action = Action::Await { service: name.to_owned(), condition, containers: containers.collect(), required };
+        let after = self.started.get(name).cloned().unwrap_or_default();
+        let step = self.plan.add(action, after, None);
+        self.awaited.insert(key, step);
+        Some(step)
+    }
+}
+
+fn changed(recipe: &Recipe, old: Option<&Recipe>) -> String {
+    match old.map(|old| recipe.difference(old)).filter(|difference| !difference.is_empty()) {
+        Some(difference) => format!("config changed: {difference}"),
+        None => "config changed".to_owned(),
+    }
+}

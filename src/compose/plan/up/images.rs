@@ -1,0 +1,74 @@
+//! Which images must be pulled or built first.
+
+use crate::compose::labels;
+use crate::compose::model::Service;
+use crate::compose::plan::Action;
+use crate::compose::plan::Images;
+use crate::compose::plan::up::Planner;
+use crate::failure::Failure;
+use crate::failure::Result;
+
+/// What is done about one image.
+enum Bring {
+    Nothing,
+    Pull(&'static str),
+    Build(&'static str),
+}
+
+impl Planner<'_> {
+    pub(super) fn images(&mut self, services: &[String]) -> Result<()> {
+        for name in services {
+            let policy = self.project.services[name].pull_policy.as_deref().unwrap_or_default();
+            if !is_carried_out(policy) {
+                self.plan.warnings.push(format!("service `{name}`: `pull_policy: {policy}` is taken as `missing`"));
+            }
+        }
+        if self.options.images == Images::Settled {
+            return Ok(());
+        }
+        for name in services {
+            let service = &self.project.services[name];
+            let image = labels::image_name(&self.project.name, (name, service));
+            if self.made.contains_key(&format!("image {image}")) {
+                continue;
+            }
+            let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
+            let (action, cause) = match bring(service, self.options.images, is_there)
+                .map_err(|failure| failure.within(format!("cannot bring up service `{name}`")))?
+            {
+                Bring::Nothing => continue,
+                Bring::Pull(cause) => (Action::PullImage { image: image.clone() }, cause),
+                Bring::Build(cause) => (Action::BuildImage { service: name.clone(), image: image.clone() }, cause),
+            };
+            let step = self.plan.add(action, Vec::new(), cause.to_owned());
+            self.made.insert(format!("image {image}"), step);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a policy is one that is carried out.
+fn is_carried_out(policy: &str) -> bool {
+    matches!(policy, "" | "always" | "missing" | "if_not_present" | "never" | "build")
+}
+
+fn bring(service: &Service, images: Images, is_there: bool) -> Result<Bring> {
+    let policy = service.pull_policy.as_deref().unwrap_or_default();
+    let can_build = service.build.is_some();
+    match (images, policy) {
+        (Images::Build, _) | (Images::Missing, "build") if can_build => {
+            return Ok(Bring::Build(if images == Images::Build { "--build" } else { "pull_policy build" }));
+        }
+        (Images::Pull, _) if !can_build || service.image.is_some() => return Ok(Bring::Pull("--pull always")),
+        (Images::Missing | Images::Build | Images::NeverBuild, "always") if !can_build => return Ok(Bring::Pull("pull_policy always")),
+        _ if is_there => return Ok(Bring::Nothing),
+        _ => {}
+    }
+    match (can_build, images) {
+        (true, Images::NeverBuild) => Err(Failure::new("its image is not there, and `--no-build` keeps it from being built")),
+        (true, _) => Ok(Bring::Build("not found")),
+        (false, Images::NeverPull) => Err(Failure::new("its image is not there, and `--pull never` keeps it from being pulled")),
+        (false, _) if policy == "never" => Err(Failure::new("its image is not there, and `pull_policy: never` keeps it from being pulled")),
+        (false, _) => Ok(Bring::Pull("not found")),
+    }
+}

@@ -1,0 +1,52 @@
+//! A loaded project -> the typed one that planning works on.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use crate::failure::Doing;
+use crate::failure::Result;
+
+use super::load::Attributes;
+use super::load::Loaded;
+use super::model::FileObject;
+use super::model::Project;
+
+/// Reads the values of a loaded project into types.
+pub(super) fn typed(loaded: Loaded) -> Result<Project> {
+    let normal = loaded.values();
+    Ok(Project {
+        services: all("service", &loaded.services)?,
+        disabled: all("service", &loaded.disabled)?,
+        networks: all("network", &loaded.networks)?,
+        volumes: all("volume", &loaded.volumes)?,
+        configs: objects("config", &loaded)?,
+        secrets: objects("secret", &loaded)?,
+        name: loaded.name,
+        directory: loaded.directory,
+        files: loaded.files,
+        environment: loaded.environment,
+        normal,
+        warnings: loaded.warnings,
+    })
+}
+
+fn all<T: DeserializeOwned>(kind: &str, resources: &BTreeMap<String, Attributes>) -> Result<BTreeMap<String, T>> {
+    let read = |(name, attributes): (&String, &Attributes)| {
+        let value = serde_json::from_value(Json::Object(attributes.clone())).doing(|| format!("cannot take over {kind} `{name}`"))?;
+        Ok((name.clone(), value))
+    };
+    resources.iter().map(read).collect()
+}
+
+/// Configs or secrets, with what their variables hold.
+fn objects(kind: &str, loaded: &Loaded) -> Result<BTreeMap<String, FileObject>> {
+    let mut objects: BTreeMap<String, FileObject> = all(kind, if kind == "config" { &loaded.configs } else { &loaded.secrets })?;
+    for (name, object) in &mut objects {
+        if let Some(content) = loaded.contents.get(&format!("{kind}s.{name}")) {
+            object.content = Some(content.clone());
+        }
+    }
+    Ok(objects)
+}

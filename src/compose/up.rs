@@ -1,0 +1,131 @@
+//! `up` from one end to the other: observe, plan, apply.
+
+use std::collections::BTreeMap;
+
+use crate::compose::apply;
+use crate::compose::apply::Job;
+use crate::compose::apply::Manner;
+use crate::compose::apply::Watch;
+use crate::compose::convert;
+use crate::compose::model::Project;
+use crate::compose::observe;
+use crate::compose::plan;
+use crate::compose::plan::Action;
+use crate::compose::plan::DownOptions;
+use crate::compose::plan::Images;
+use crate::compose::plan::Operation;
+use crate::compose::plan::Options;
+use crate::compose::plan::Plan;
+use crate::compose::recipe::Recipe;
+use crate::failure::Result;
+use crate::place::Home;
+use crate::state::Lock;
+
+/// Plans an `up` and changes nothing.
+///
+/// # Errors
+/// As [`plan::up`].
+pub fn plan_up(home: &Home, project: &Project, options: &Options) -> Result<Plan> {
+    let found = observe::observe(home, project)?;
+    plan::up(project, &found, options, &recipes(project)?)
+}
+
+/// Brings a project up: images first, then, with what they are now, all the rest.
+///
+/// # Errors
+/// What could not be done. The same `up` again continues.
+pub fn up(home: &Home, project: &Project, options: &Options, (manner, watch): (Manner, &dyn Watch)) -> Result<()> {
+    let _lock = lock(home, &project.name, watch)?;
+    let recipes = recipes(project)?;
+    let before = observe::observe(home, project)?;
+    let first = plan::up(project, &before, options, &recipes)?;
+    let job = |found| Job { home, name: &project.name, project: Some(project), found, recipes: &recipes, manner: manner.clone(), watch };
+    let (found, plan) = if first.brings_images() {
+        apply::apply(&job(&before), &first.images())?;
+        let found = observe::observe(home, project)?;
+        let plan = plan::up(project, &found, &Options { images: Images::Settled, ..options.clone() }, &recipes)?;
+        (found, plan)
+    } else {
+        (before.clone(), first)
+    };
+    plan.warnings.iter().for_each(|warning| watch.warn(warning));
+    uncarried(project, &plan).iter().for_each(|warning| watch.warn(warning));
+    apply::apply(&job(&found), &plan)
+}
+
+/// Takes a project down. Its files need not be there.
+///
+/// # Errors
+/// What could not be done; the rest is done.
+pub fn down(home: &Home, name: &str, options: &DownOptions, (manner, watch): (Manner, &dyn Watch)) -> Result<Plan> {
+    let _lock = lock(home, name, watch)?;
+    let found = observe::observe_by_name(home, name)?;
+    let plan = plan::down(name, &found, options);
+    plan.warnings.iter().for_each(|warning| watch.warn(warning));
+    let recipes = BTreeMap::new();
+    apply::apply(&Job { home, name, project: None, found: &found, recipes: &recipes, manner, watch }, &plan)?;
+    Ok(plan)
+}
+
+/// Starts, stops, restarts … containers that are there.
+///
+/// # Errors
+/// What could not be done.
+pub fn operate(
+    home: &Home,
+    name: &str,
+    (services, operation): (&[String], Operation),
+    (manner, watch): (Manner, &dyn Watch),
+) -> Result<Plan> {
+    let found = observe::observe_by_name(home, name)?;
+    let plan = plan::operate(&found, services, operation);
+    let recipes = BTreeMap::new();
+    apply::apply(&Job { home, name, project: None, found: &found, recipes: &recipes, manner, watch }, &plan)?;
+    Ok(plan)
+}
+
+/// Carries out steps that bring images, and nothing else.
+///
+/// # Errors
+/// What could not be pulled or built.
+pub fn bring_images(home: &Home, project: &Project, actions: Vec<Action>, (manner, watch): (Manner, &dyn Watch)) -> Result<()> {
+    carry_out(home, project, actions, (manner, watch))
+}
+
+/// Carries out steps that do not come after each other.
+pub(super) fn carry_out(home: &Home, project: &Project, actions: Vec<Action>, (manner, watch): (Manner, &dyn Watch)) -> Result<()> {
+    let steps = actions.into_iter().map(|action| plan::Step { action, after: Vec::new(), cause: None }).collect();
+    let plan = Plan { steps, warnings: Vec::new() };
+    let (found, recipes) = (observe::observe_by_name(home, &project.name)?, BTreeMap::new());
+    let job = Job { home, name: &project.name, project: Some(project), found: &found, recipes: &recipes, manner, watch };
+    apply::apply(&job, &plan)
+}
+
+fn recipes(project: &Project) -> Result<BTreeMap<String, Recipe>> {
+    project.services.keys().map(|name| Ok((name.clone(), Recipe::of(project, name)?))).collect()
+}
+
+/// What the services that get new containers ask for and do not get.
+fn uncarried(project: &Project, plan: &Plan) -> Vec<String> {
+    let mut services: Vec<&String> = Vec::new();
+    for step in &plan.steps {
+        if let Action::CreateContainer { service, .. } | Action::RecreateContainer { service, .. } = &step.action
+            && !services.contains(&service)
+        {
+            services.push(service);
+        }
+    }
+    services.into_iter().flat_map(|name| convert::uncarried(name, &project.services[name])).collect()
+}
+
+/// One `up` or `down` of a project at a time: two that plan from the same findings would make things twice.
+fn lock(home: &Home, project: &str, watch: &dyn Watch) -> Result<Lock> {
+    let name = format!("project-{project}");
+    match Lock::attempt(home, &name)? {
+        Some(lock) => Ok(lock),
+        None => {
+            watch.warn(&format!("waiting for another command on project `{project}`"));
+            Lock::alone(home, &name)
+        }
+    }
+}
