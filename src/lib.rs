@@ -45,6 +45,7 @@
 //! See [`place::Home`], which names every path, and [`state`], which says how records change.
 
 pub mod build;
+pub mod cli;
 pub mod compose;
 pub mod container;
 pub mod failure;

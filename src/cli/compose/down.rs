@@ -1,0 +1,77 @@
+//! `coracle compose down`
+
+use clap::Args;
+use clap::ValueEnum;
+
+use crate::cli::Outcome;
+use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::session::Session;
+use crate::cli::compose::session::Stage;
+use crate::cli::out;
+use crate::cli::stop::Patience;
+use crate::compose;
+use crate::compose::AfterFault;
+use crate::compose::Manner;
+use crate::compose::labels;
+use crate::compose::plan::DownOptions;
+use crate::container::Volumes;
+use crate::place::Home;
+
+#[derive(Debug, Args)]
+pub struct Down {
+    /// Remove volumes too, named and anonymous ones
+    #[arg(short, long)]
+    volumes: bool,
+    /// Remove images too: all, or only those without a name of their own
+    #[arg(long, value_enum, value_name = "WHICH")]
+    rmi: Option<Which>,
+    /// Remove containers of services that the files do not have
+    #[arg(long)]
+    remove_orphans: bool,
+    #[command(flatten)]
+    patience: Patience,
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    All,
+    Local,
+}
+
+impl Down {
+    pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
+        let session = Session::begin(home, flags)?;
+        session.knows(&self.services)?;
+        let known = session.project.as_ref().map(|project| project.services.keys().chain(project.disabled.keys()).cloned().collect());
+        let options = DownOptions {
+            services: self.services.clone(),
+            known,
+            orphans: self.remove_orphans,
+            volumes: self.volumes,
+            images: self.images(&session),
+        };
+        let manner = Manner {
+            grace: self.patience.grace(),
+            volumes: if self.volumes { Volumes::Remove } else { Volumes::Keep },
+            after_fault: AfterFault::GoOn,
+            ..Manner::default()
+        };
+        let stage = Stage::new(flags)?;
+        let plan = compose::down(home, &session.name, &options, (manner, &stage.watch()))?;
+        if plan.is_empty() {
+            out::warn(&format!("no resource found to remove for project \"{}\"", session.name));
+        }
+        Ok(0)
+    }
+
+    fn images(&self, session: &Session) -> Vec<String> {
+        let (Some(which), Some(project)) = (self.rmi, &session.project) else { return Vec::new() };
+        let chosen = project.services.iter().filter(|(_, service)| which == Which::All || service.image.is_none());
+        let mut names: Vec<_> = chosen.map(|(name, service)| labels::image_name(&project.name, (name, service))).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}

@@ -1,0 +1,195 @@
+//! `coracle compose up`
+
+mod attached;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use clap::ValueEnum;
+
+use crate::cli::Outcome;
+use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::session;
+use crate::cli::compose::session::Stage;
+use crate::cli::out;
+use crate::cli::progress::Style;
+use crate::cli::revive;
+use crate::cli::stop::Patience;
+use crate::compose;
+use crate::compose::Anonymous;
+use crate::compose::Manner;
+use crate::compose::model::Project;
+use crate::compose::plan::Dependencies;
+use crate::compose::plan::Images;
+use crate::compose::plan::Options;
+use crate::compose::plan::Orphans;
+use crate::compose::plan::Recreate;
+use crate::compose::plan::Start;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place::Home;
+use crate::units;
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Run in the background
+    #[arg(short, long)]
+    detach: bool,
+    #[command(flatten)]
+    making: Making,
+    #[command(flatten)]
+    attached: attached::AttachOptions,
+    /// Create, but do not start
+    #[arg(long)]
+    no_start: bool,
+    /// Do not bring up what the named services depend on
+    #[arg(long)]
+    no_deps: bool,
+    /// Give new containers new anonymous volumes
+    #[arg(short = 'V', long)]
+    renew_anon_volumes: bool,
+    /// Wait until all services run or are healthy; in the background
+    #[arg(long)]
+    wait: bool,
+    /// Seconds that `--wait` waits at most
+    #[arg(long, value_name = "SECONDS")]
+    wait_timeout: Option<u64>,
+    #[command(flatten)]
+    patience: Patience,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+/// The flags that `up`, `create` and `plan` share.
+#[derive(Debug, Clone, Args)]
+pub struct Making {
+    /// Build images first
+    #[arg(long)]
+    build: bool,
+    /// Build no image, even if one is not there
+    #[arg(long, conflicts_with = "build")]
+    no_build: bool,
+    /// When to pull images
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pull: Option<Pull>,
+    /// Say nothing of pulls
+    #[arg(long)]
+    quiet_pull: bool,
+    /// Make containers anew even if nothing changed
+    #[arg(long)]
+    force_recreate: bool,
+    /// Keep containers that are there, whatever changed
+    #[arg(long, conflicts_with = "force_recreate")]
+    no_recreate: bool,
+    /// Remove containers of services that the files do not have
+    #[arg(long)]
+    remove_orphans: bool,
+    /// How many containers a service has
+    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale)]
+    scale: Vec<(String, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pull {
+    Always,
+    Missing,
+    Never,
+}
+
+fn scale(text: &str) -> Result<(String, u32), String> {
+    let (service, number) = text.split_once('=').ok_or("it is SERVICE=NUMBER")?;
+    Ok((service.to_owned(), number.parse().map_err(|_| format!("`{number}` is no number"))?))
+}
+
+impl Making {
+    /// What these flags mean for a plan.
+    ///
+    /// # Errors
+    /// `--scale` of a service that is not there.
+    pub fn options(&self, project: &Project, services: Vec<String>) -> Result<Options> {
+        if let Some((name, _)) = self.scale.iter().find(|(name, _)| !project.services.contains_key(name)) {
+            return Err(Failure::new(format!("no such service: {name}")));
+        }
+        let ignores_orphans = std::env::var("COMPOSE_IGNORE_ORPHANS").is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
+        let removes_orphans = std::env::var("COMPOSE_REMOVE_ORPHANS").is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
+        Ok(Options {
+            services,
+            dependencies: Dependencies::Included,
+            recreate: match (self.force_recreate, self.no_recreate) {
+                (true, _) => Recreate::Always,
+                (_, true) => Recreate::Never,
+                _ => Recreate::Changed,
+            },
+            scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
+            orphans: match (self.remove_orphans || removes_orphans, ignores_orphans) {
+                (true, _) => Orphans::Remove,
+                (_, true) => Orphans::Ignore,
+                _ => Orphans::Warn,
+            },
+            start: Start::Yes,
+            images: match (self.build, self.no_build, self.pull) {
+                (true, ..) => Images::Build,
+                (_, true, _) => Images::NeverBuild,
+                (_, _, Some(Pull::Always)) => Images::Pull,
+                (_, _, Some(Pull::Never)) => Images::NeverPull,
+                _ => Images::Missing,
+            },
+        })
+    }
+
+    /// The flags before the verb, with `--quiet-pull` worked in.
+    pub fn flags(&self, flags: &ProjectFlags) -> ProjectFlags {
+        let mut flags = flags.clone();
+        if self.quiet_pull && flags.progress == Style::Bars {
+            flags.progress = Style::Plain;
+        }
+        flags
+    }
+}
+
+impl Up {
+    pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
+        let project = session::project(flags, &self.services)?;
+        let mut options = self.making.options(&project, self.services.clone())?;
+        if self.no_deps {
+            options.dependencies = Dependencies::Left;
+        }
+        if self.no_start {
+            options.start = Start::No;
+        }
+        self.attached.check(&project)?;
+        revive(home);
+        if self.dry_run {
+            out::data(&compose::plan_up(home, &project, &options)?.to_string())?;
+            return Ok(0);
+        }
+        let begun = units::now_nanoseconds();
+        let stage = Stage::new(&self.making.flags(flags))?;
+        let anonymous = if self.renew_anon_volumes { Anonymous::Renewed } else { Anonymous::Carried };
+        let manner = Manner { grace: self.patience.grace(), anonymous, ..Manner::default() };
+        let in_background = self.detach || self.wait || self.no_start;
+        let watch = stage.watch();
+        let outcome = compose::up(home, &project, &options, (manner.clone(), &watch));
+        if let Err(failure) = outcome {
+            if !in_background && stage.interrupt.count() > 0 {
+                // What has been started so far is stopped, as it would be a moment later.
+                attached::stop_all(home, &project.name, (&stage, &manner))?;
+            }
+            return Err(failure);
+        }
+        if self.wait {
+            let limit = self.wait_timeout.map(Duration::from_secs);
+            waiting::until_ready(home, (&project, &self.services), (&watch, limit))?;
+        }
+        if in_background {
+            return Ok(0);
+        }
+        drop(watch);
+        self.attached.run(home, (&project, &self.services), (flags, &stage.plain(), manner), begun)
+    }
+}

@@ -1,0 +1,122 @@
+//! `coracle container …`: the commands on containers under one word.
+
+use clap::Args;
+use clap::Subcommand;
+
+use crate::cli;
+use crate::cli::Outcome;
+use crate::cli::inspect::Kind;
+use crate::cli::inspect::Query;
+use crate::cli::out;
+use crate::container;
+use crate::container::Status;
+use crate::container::Volumes;
+use crate::place::Home;
+
+// One is made in a process, so its size is of no account.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join the standard streams to a running container
+    Attach(cli::attach::Command),
+    /// Create a container without starting it
+    Create(Box<cli::create::Command>),
+    /// Run a command in a running container
+    Exec(cli::exec::Command),
+    /// Show everything that is known of containers
+    Inspect(Query),
+    /// Send a signal to running containers
+    Kill(cli::kill::Command),
+    /// Show the output of a container
+    Logs(cli::logs::Command),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(cli::container_list::Command),
+    /// Pause all processes in containers
+    Pause(cli::pause::Pause),
+    /// Show the published ports of a container
+    Port(cli::port::Command),
+    /// Remove all containers that do not run
+    Prune(Prune),
+    /// Restart containers
+    Restart(cli::restart::Command),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(cli::rm::Command),
+    /// Create and run a new container
+    Run(Box<cli::run::Command>),
+    /// Start stopped containers
+    Start(cli::start::Command),
+    /// Stop running containers
+    Stop(cli::stop::Command),
+    /// Show the processes of a container
+    Top(cli::processes::Command),
+    /// Let paused containers go on
+    Unpause(cli::pause::Unpause),
+    /// Wait until containers have ended, then print their exit codes
+    Wait(cli::wait::Command),
+}
+
+impl Command {
+    pub fn run(self, home: &Home) -> Outcome {
+        match self {
+            Command::Attach(command) => command.run(home),
+            Command::Create(command) => command.run(home),
+            Command::Exec(command) => command.run(home),
+            Command::Inspect(query) => query.run(home, Some(Kind::Container)),
+            Command::Kill(command) => command.run(home),
+            Command::Logs(command) => command.run(home),
+            Command::Ls(command) => command.run(home),
+            Command::Pause(command) => command.run(home),
+            Command::Port(command) => command.run(home),
+            Command::Prune(command) => command.run(home),
+            Command::Restart(command) => command.run(home),
+            Command::Rm(command) => command.run(home),
+            Command::Run(command) => command.run(home),
+            Command::Start(command) => command.run(home),
+            Command::Stop(command) => command.run(home),
+            Command::Top(command) => command.run(home),
+            Command::Unpause(command) => command.run(home),
+            Command::Wait(command) => command.run(home),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Prune {
+    pub fn run(self, home: &Home) -> Outcome {
+        if !self.force && !out::confirmed("This will remove all containers that do not run. Continue?")? {
+            return Ok(1);
+        }
+        let removed = remove_idle(home)?;
+        if !removed.is_empty() {
+            out::line(&format!("Deleted Containers:\n{}", removed.join("\n")))?;
+        }
+        Ok(0)
+    }
+}
+
+/// Removes every container that does not run and returns their ids.
+///
+/// # Errors
+/// The containers cannot be read. One that cannot be removed is said and left.
+pub fn remove_idle(home: &Home) -> crate::failure::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for found in container::list(home)? {
+        let Ok(state) = container::state(home, &found.id) else { continue };
+        if !matches!(state.status, Status::Created | Status::Exited | Status::Dead) {
+            continue;
+        }
+        match container::remove(home, &found.id, Volumes::Keep) {
+            Ok(()) => removed.push(found.id),
+            Err(failure) => out::say(&failure.to_string()),
+        }
+    }
+    Ok(removed)
+}

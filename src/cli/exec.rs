@@ -1,0 +1,82 @@
+//! `coracle exec`
+
+use clap::Args;
+
+use crate::cli::Outcome;
+use crate::cli::revive;
+use crate::cli::spelling;
+use crate::cli::status_of;
+use crate::container;
+use crate::container::Exec;
+use crate::failure::Failure;
+use crate::place::Home;
+
+#[derive(Debug, Args)]
+pub struct Command {
+    #[command(flatten)]
+    options: ExecOptions,
+    /// Join standard input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// The container, then the command and its arguments
+    #[arg(trailing_var_arg = true, num_args = 2.., required = true, value_names = ["CONTAINER", "COMMAND"])]
+    words: Vec<String>,
+}
+
+/// What `exec` and `compose exec` have in common.
+#[derive(Debug, Clone, Args)]
+pub struct ExecOptions {
+    /// Run in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Set a variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Read variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<String>,
+    /// User, or user and group, by name or number
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// Directory to run in
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Give the command all rights
+    #[arg(long)]
+    pub privileged: bool,
+}
+
+impl Command {
+    pub fn run(mut self, home: &Home) -> Outcome {
+        revive(home);
+        let found = container::find(home, &self.words.remove(0))?;
+        if self.tty && self.interactive && !self.options.detach {
+            needs_terminal()?;
+        }
+        let exec = Exec {
+            args: self.words,
+            env: spelling::environment(&self.options.env_file, &self.options.env)?,
+            user: self.options.user,
+            working_dir: self.options.workdir,
+            tty: self.tty,
+            stdin: self.interactive,
+            privileged: self.options.privileged,
+            detach: self.options.detach,
+        };
+        container::exec(home, &found.id, &exec).map(status_of)
+    }
+}
+
+/// Refuses `-it` when standard input is no terminal, as Docker does.
+///
+/// # Errors
+/// It is none.
+pub fn needs_terminal() -> crate::failure::Result<()> {
+    if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        return Ok(());
+    }
+    Err(Failure::new("cannot give the command a terminal").because("the input device is not a TTY").hint("leave `-t` out"))
+}

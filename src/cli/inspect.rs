@@ -1,0 +1,186 @@
+//! `coracle inspect`
+
+use clap::Args;
+use clap::ValueEnum;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::cli::Outcome;
+use crate::cli::container_inspect;
+use crate::cli::out;
+use crate::cli::revive;
+use crate::cli::template::Template;
+use crate::container;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::image;
+use crate::image::Image;
+use crate::net;
+use crate::place::Home;
+use crate::volume;
+
+#[derive(Debug, Args)]
+pub struct Command {
+    /// What kind of thing is meant
+    #[arg(long = "type", value_enum)]
+    kind: Option<Kind>,
+    #[command(flatten)]
+    query: Query,
+}
+
+/// Which things, and what of them.
+#[derive(Debug, Args)]
+pub struct Query {
+    /// `json`, or a template such as `{{.State.Status}}`
+    #[arg(short, long)]
+    format: Option<String>,
+    #[arg(required = true, value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    Container,
+    Image,
+    Network,
+    Volume,
+}
+
+impl Command {
+    pub fn run(self, home: &Home) -> Outcome {
+        self.query.run(home, self.kind)
+    }
+}
+
+impl Query {
+    /// Prints what is known of each; without a kind, the first kind that has the name.
+    ///
+    /// # Errors
+    /// A bad template. A name that is not there is said, and the exit status is 1.
+    pub fn run(self, home: &Home, kind: Option<Kind>) -> Outcome {
+        revive(home);
+        let mut found = Vec::new();
+        let mut status = 0;
+        for name in &self.names {
+            match look_up(home, name, kind)? {
+                Some(value) => found.push(value),
+                None => {
+                    let kind = kind.map_or("object".to_owned(), |kind| format!("{kind:?}").to_lowercase());
+                    out::say(&Failure::new(format!("no such {kind}: {name}")).to_string());
+                    status = 1;
+                }
+            }
+        }
+        show(&found, self.format.as_deref())?;
+        Ok(status)
+    }
+}
+
+fn show(found: &[Value], format: Option<&str>) -> Result<()> {
+    match format {
+        None => {
+            let text = serde_json::to_string_pretty(found).expect("values made of JSON can be written as JSON");
+            // Docker indents by four.
+            out::line(&indented(&text))
+        }
+        Some("json") => out::line(&serde_json::to_string(found).expect("values made of JSON can be written as JSON")),
+        Some(template) => {
+            let template = Template::parse(template)?;
+            found.iter().try_for_each(|value| out::line(&template.text(value)?))
+        }
+    }
+}
+
+fn indented(text: &str) -> String {
+    let widened = text.lines().map(|line| {
+        let blanks = line.len() - line.trim_start().len();
+        format!("{}{line}", " ".repeat(blanks))
+    });
+    widened.collect::<Vec<_>>().join("\n")
+}
+
+fn look_up(home: &Home, name: &str, kind: Option<Kind>) -> Result<Option<Value>> {
+    let is = |wanted: Kind| kind.is_none_or(|kind| kind == wanted);
+    if is(Kind::Container)
+        && let Ok(found) = container::find(home, name)
+    {
+        return container_inspect::value(home, &found).map(Some);
+    }
+    if is(Kind::Image)
+        && let Some(found) = image::find(home, name)?
+    {
+        return image_value(home, &found).map(Some);
+    }
+    if is(Kind::Network)
+        && let Some(found) = net::find(home, name)?
+    {
+        return network_value(home, &found).map(Some);
+    }
+    if is(Kind::Volume)
+        && let Some(found) = volume::find(home, name)?
+    {
+        return Ok(Some(volume_value(home, &found)));
+    }
+    Ok(None)
+}
+
+fn image_value(home: &Home, found: &Image) -> Result<Value> {
+    let listed: Vec<_> = image::list(home)?.into_iter().filter(|listed| listed.id == found.id).collect();
+    let named = listed.iter().filter(|listed| listed.repository != "<none>");
+    let tags: Vec<_> = named.clone().map(|listed| format!("{}:{}", listed.repository, listed.tag)).collect();
+    let digest = |listed: &image::Listed| listed.manifest_digest.as_ref().map(|digest| format!("{}@{digest}", listed.repository));
+    let digests: Vec<_> = named.filter_map(digest).collect();
+    Ok(json!({
+        "Id": found.id,
+        "RepoTags": tags,
+        "RepoDigests": digests,
+        "Created": found.config.created,
+        "Author": found.config.author.as_deref().unwrap_or_default(),
+        "Config": found.config.config,
+        "Architecture": found.config.architecture,
+        "Os": found.config.os,
+        "Size": listed.first().map_or(0, |listed| listed.size),
+        "RootFS": { "Type": "layers", "Layers": found.config.rootfs.diff_ids },
+        "GraphDriver": { "Name": "overlay", "Data": { "Layers": found.layers } },
+    }))
+}
+
+fn network_value(home: &Home, found: &net::Network) -> Result<Value> {
+    let mut containers = serde_json::Map::new();
+    for container in container::list(home)? {
+        let Ok(state) = container::state(home, &container.id) else { continue };
+        for plugged in state.plugged.iter().filter(|plugged| plugged.network == found.name) {
+            let address = format!("{}/{}", plugged.address, plugged.prefix);
+            let value = json!({ "Name": container.name, "MacAddress": container_inspect::mac(plugged.mac), "IPv4Address": address });
+            containers.insert(container.id.clone(), value);
+        }
+    }
+    Ok(json!({
+        "Name": found.name,
+        "Id": found.id,
+        "Created": found.created,
+        "Scope": "local",
+        "Driver": found.driver,
+        "EnableIPv6": false,
+        "IPAM": {
+            "Driver": "default",
+            "Config": [{ "Subnet": format!("{}/{}", found.subnet, found.prefix), "Gateway": found.gateway.to_string() }],
+        },
+        "Internal": found.internal,
+        "Containers": containers,
+        "Options": { "com.docker.network.bridge.name": found.bridge },
+        "Labels": found.labels,
+    }))
+}
+
+fn volume_value(home: &Home, found: &volume::Volume) -> Value {
+    json!({
+        "CreatedAt": found.created,
+        "Driver": found.driver,
+        "Labels": found.labels,
+        "Mountpoint": volume::directory(home, &found.name),
+        "Name": found.name,
+        "Options": found.options,
+        "Scope": "local",
+    })
+}

@@ -1,0 +1,155 @@
+//! From the words of the command line to a [`Command`].
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::path::PathBuf;
+
+use clap::ArgAction;
+use clap::CommandFactory;
+use clap::FromArgMatches;
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::Command;
+
+/// Containers, images and Compose projects without a daemon.
+#[derive(Debug, Parser)]
+#[command(name = "coracle", version, about, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Invocation {
+    /// Keep everything under this directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Reads the arguments; called `docker-compose`, `compose` is the first of them.
+///
+/// # Errors
+/// The exit status, after help or what is wrong has been printed.
+pub fn read(args: Vec<OsString>) -> Result<Invocation, u8> {
+    let command = Invocation::command();
+    let words = without_truths(&command, as_compose(args));
+    let parsed = command.try_get_matches_from(words.clone()).and_then(|matches| Invocation::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let status = status_of(&error, &words);
+        // Help that cannot be written has nobody who would read that it cannot.
+        let _ = error.print();
+        status
+    })
+}
+
+fn as_compose(mut args: Vec<OsString>) -> Vec<OsString> {
+    let name = args.first().map(Path::new).and_then(Path::file_name);
+    if name.is_some_and(|name| name == "docker-compose") {
+        // Usage is told in the words that work under every name.
+        args.splice(0..1, ["coracle".into(), "compose".into()]);
+    }
+    args
+}
+
+/// Docker's exit statuses: 16 for a word that `compose` does not know, 125 for a flag that others do not, 1 for the rest.
+fn status_of(error: &clap::Error, words: &[OsString]) -> u8 {
+    let is_compose = words.iter().any(|word| word == "compose");
+    let is_run = words.iter().any(|word| word == "run" || word == "create");
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::ValueValidation if is_compose => 16,
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::ValueValidation => 125,
+        _ if is_run && !is_compose => 125,
+        _ => 1,
+    }
+}
+
+/// Takes `=true` off switches, and switches with `=false` out: the form that Go programs accept.
+fn without_truths(command: &clap::Command, args: Vec<OsString>) -> Vec<OsString> {
+    let mut here = command;
+    let mut kept: Vec<OsString> = Vec::new();
+    let mut args = args.into_iter();
+    kept.extend(args.next());
+    for arg in args.by_ref() {
+        let text = arg.to_str().unwrap_or_default().to_owned();
+        let is_value = kept.last().and_then(|last| last.to_str()).is_some_and(|last| takes_value(here, last));
+        match text.split_once('=').filter(|(flag, _)| is_switch(here, flag)) {
+            Some((flag, "true" | "1" | "t")) => kept.push(flag.into()),
+            Some((_, "false" | "0" | "f")) => {}
+            _ => kept.push(arg),
+        }
+        if is_value || text.starts_with('-') {
+            continue;
+        }
+        match here.find_subcommand(&text) {
+            Some(next) => here = next,
+            // The words after a container's image are its own.
+            None if here.get_positionals().any(clap::Arg::is_trailing_var_arg_set) => break,
+            None => {}
+        }
+    }
+    kept.extend(args);
+    kept
+}
+
+/// Whether the next word belongs to this flag.
+fn takes_value(command: &clap::Command, word: &str) -> bool {
+    let is_this = |arg: &&clap::Arg| match word.strip_prefix("--") {
+        Some(name) => arg.get_long() == Some(name),
+        None => word.starts_with('-') && word.len() > 1 && arg.get_short() == word.chars().last(),
+    };
+    command.get_arguments().find(is_this).is_some_and(|arg| arg.get_action().takes_values())
+}
+
+fn is_switch(command: &clap::Command, flag: &str) -> bool {
+    let named = |arg: &&clap::Arg| flag.strip_prefix("--").is_some_and(|name| arg.get_long() == Some(name));
+    command.get_arguments().find(named).is_some_and(|arg| matches!(arg.get_action(), ArgAction::SetTrue))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn every_command_is_well_made() {
+        Invocation::command().debug_assert();
+    }
+
+    #[test]
+    fn switches_may_be_given_a_truth() {
+        let command = Invocation::command();
+        let table = [
+            ("coracle run --rm=true -d busybox x --rm=false", "coracle run --rm -d busybox x --rm=false"),
+            ("coracle compose up --build=false --detach=1", "coracle compose up --detach"),
+            ("coracle ps --filter=a=true", "coracle ps --filter=a=true"),
+            ("coracle run --name x --rm=1 busybox", "coracle run --name x --rm busybox"),
+        ];
+        for (given, expected) in table {
+            let kept = without_truths(&command, words(given));
+            assert_eq!(kept, words(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_container_has_its_own_flags() {
+        let invocation = Invocation::try_parse_from(words("coracle run --rm -it busybox sh -c --rm"));
+        let Ok(Invocation { command: Command::Run(_), .. }) = invocation else { panic!("{invocation:?}") };
+        assert!(Invocation::try_parse_from(words("coracle run --frozen busybox")).is_err());
+    }
+
+    #[test]
+    fn the_exit_status_of_a_wrong_word_is_dockers() {
+        let table = [
+            ("coracle run --frozen x", 125),
+            ("coracle compose up --frozen", 16),
+            ("coracle rm", 1),
+            ("coracle --help", 0),
+            ("coracle run", 125),
+        ];
+        for (line, status) in table {
+            let error = Invocation::try_parse_from(words(line)).map(|_| ()).unwrap_err();
+            assert_eq!(status_of(&error, &words(line)), status, "{line}");
+        }
+    }
+}

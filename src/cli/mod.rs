@@ -1,0 +1,225 @@
+//! The command line: one file per command; the only room that prints.
+//!
+//! [`main`] finds out which role this process plays, [`invocation`] reads the arguments, each command's `run` does the
+//! work by calling the rooms below and returns the exit status.
+
+mod attach;
+mod build;
+mod compose;
+mod container_group;
+mod container_inspect;
+mod container_list;
+mod container_options;
+mod create;
+mod exec;
+mod image_group;
+mod image_list;
+mod inspect;
+mod interrupt;
+mod invocation;
+mod kill;
+mod listing;
+mod logs;
+mod network;
+mod out;
+mod pause;
+mod port;
+mod processes;
+mod progress;
+mod pull;
+mod restart;
+mod rm;
+mod rmi;
+mod run;
+mod spelling;
+mod start;
+mod stop;
+mod streams;
+mod system;
+mod table;
+mod tag;
+mod template;
+mod version;
+mod volume;
+mod wait;
+mod wording;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::container;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place::Home;
+
+/// What a command returns: the exit status.
+type Outcome = Result<u8>;
+
+/// Parses the arguments, does what they say and returns the exit status.
+pub fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(exit) = container::role(&args).or_else(|| crate::build::role(&args)) {
+        return exit;
+    }
+    match invocation::read(args) {
+        Ok(invocation) => ExitCode::from(carry_out(invocation)),
+        Err(status) => ExitCode::from(status),
+    }
+}
+
+fn carry_out(invocation: invocation::Invocation) -> u8 {
+    let outcome = Home::find(invocation.root.as_deref()).and_then(|home| invocation.command.run(&home));
+    outcome.unwrap_or_else(|failure| {
+        out::say(&failure.to_string());
+        failure.status()
+    })
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Join the standard streams to a running container
+    Attach(attach::Command),
+    /// Build an image from a Dockerfile
+    Build(Box<build::Command>),
+    /// Manage projects of several containers
+    Compose(compose::Command),
+    /// Create a container without starting it
+    Create(Box<create::Command>),
+    /// Take a Compose project down: short for `compose down`
+    Down(compose::ShortDown),
+    /// Run a command in a running container
+    Exec(exec::Command),
+    /// List images
+    Images(image_list::Command),
+    /// Show what is known of the system
+    Info(system::Info),
+    /// Show everything that is known of containers, images, networks and volumes
+    Inspect(inspect::Command),
+    /// Send a signal to running containers
+    Kill(kill::Command),
+    /// Show the output of a container
+    Logs(logs::Command),
+    /// Pause all processes in containers
+    Pause(pause::Pause),
+    /// Show the published ports of a container
+    Port(port::Command),
+    /// List containers
+    Ps(container_list::Command),
+    /// Pull an image from a registry
+    Pull(pull::Command),
+    /// Restart containers
+    Restart(restart::Command),
+    /// Remove containers
+    Rm(rm::Command),
+    /// Remove images
+    Rmi(rmi::Command),
+    /// Create and run a new container
+    Run(Box<run::Command>),
+    /// Start stopped containers
+    Start(start::Command),
+    /// Stop running containers
+    Stop(stop::Command),
+    /// Give an image another name
+    Tag(tag::Command),
+    /// Show the processes of a container
+    Top(processes::Command),
+    /// Let paused containers go on
+    Unpause(pause::Unpause),
+    /// Bring a Compose project up: short for `compose up`
+    Up(compose::ShortUp),
+    /// Show the version
+    Version(version::Command),
+    /// Wait until containers have ended, then print their exit codes
+    Wait(wait::Command),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(container_group::Command),
+    /// Manage images
+    #[command(subcommand)]
+    Image(image_group::Command),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(volume::Command),
+    /// Manage the whole
+    #[command(subcommand)]
+    System(system::Command),
+}
+
+impl Command {
+    fn run(self, home: &Home) -> Outcome {
+        match self {
+            Command::Attach(command) => command.run(home),
+            Command::Build(command) => command.run(home),
+            Command::Compose(command) => command.run(home),
+            Command::Down(command) => command.run(home),
+            Command::Up(command) => command.run(home),
+            Command::Create(command) => command.run(home),
+            Command::Exec(command) => command.run(home),
+            Command::Images(command) => command.run(home),
+            Command::Info(command) => command.run(home),
+            Command::Inspect(command) => command.run(home),
+            Command::Kill(command) => command.run(home),
+            Command::Logs(command) => command.run(home),
+            Command::Pause(command) => command.run(home),
+            Command::Port(command) => command.run(home),
+            Command::Ps(command) => command.run(home),
+            Command::Pull(command) => command.run(home),
+            Command::Restart(command) => command.run(home),
+            Command::Rm(command) => command.run(home),
+            Command::Rmi(command) => command.run(home),
+            Command::Run(command) => command.run(home),
+            Command::Start(command) => command.run(home),
+            Command::Stop(command) => command.run(home),
+            Command::Tag(command) => command.run(home),
+            Command::Top(command) => command.run(home),
+            Command::Unpause(command) => command.run(home),
+            Command::Version(command) => command.run(),
+            Command::Wait(command) => command.run(home),
+            Command::Container(command) => command.run(home),
+            Command::Image(command) => command.run(home),
+            Command::Network(command) => command.run(home),
+            Command::Volume(command) => command.run(home),
+            Command::System(command) => command.run(home),
+        }
+    }
+}
+
+/// Brings back supervisors that were killed or lost with a reboot; that they cannot be is only worth a warning.
+fn revive(home: &Home) {
+    if let Err(failure) = container::revive(home) {
+        out::warn(&failure.to_string());
+    }
+}
+
+/// Does something to each of several things, goes on after a failure, and prints the names of those that went well.
+fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Outcome {
+    let mut status = 0;
+    for name in names {
+        match act(name) {
+            Ok(()) => out::line(name)?,
+            Err(failure) => {
+                out::say(&failure.to_string());
+                status = failure.status();
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// An exit code of a container as ours.
+fn status_of(exit_code: i32) -> u8 {
+    u8::try_from(exit_code & 0xff).expect("eight bits fit a byte")
+}
+
+/// Makes the failure of a `run` end with Docker's 125, unless it says 126 or 127.
+fn engine_failure(failure: Failure) -> Failure {
+    match failure.status() {
+        126 | 127 => failure,
+        _ => failure.exit(125),
+    }
+}

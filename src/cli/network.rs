@@ -1,0 +1,211 @@
+//! `coracle network …`
+
+use std::net::Ipv4Addr;
+
+use clap::Args;
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::cli::Outcome;
+use crate::cli::each;
+use crate::cli::inspect::Kind;
+use crate::cli::inspect::Query;
+use crate::cli::listing;
+use crate::cli::listing::Columns;
+use crate::cli::listing::Filter;
+use crate::cli::listing::Row;
+use crate::cli::listing::holds;
+use crate::cli::out;
+use crate::cli::spelling;
+use crate::cli::wording::Width;
+use crate::container;
+use crate::container::NetworkMode;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::net;
+use crate::net::Network;
+use crate::place::Home;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a network
+    Create(Create),
+    /// Show everything that is known of networks
+    Inspect(Query),
+    /// List networks
+    #[command(visible_alias = "list")]
+    Ls(List),
+    /// Remove networks that no container is on
+    Prune(Prune),
+    /// Remove networks
+    #[command(visible_alias = "remove")]
+    Rm(Remove),
+}
+
+impl Command {
+    pub fn run(self, home: &Home) -> Outcome {
+        match self {
+            Command::Create(command) => command.run(home),
+            Command::Inspect(query) => query.run(home, Some(Kind::Network)),
+            Command::Ls(command) => command.run(home),
+            Command::Prune(command) => command.run(home),
+            Command::Rm(command) => command.run(home),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Only `bridge`
+    #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
+    driver: String,
+    /// Such as 172.30.0.0/16
+    #[arg(long)]
+    subnet: Option<String>,
+    /// The bridge's own address
+    #[arg(long)]
+    gateway: Option<Ipv4Addr>,
+    /// No way out and none in
+    #[arg(long)]
+    internal: bool,
+    /// Set a label
+    #[arg(long, value_name = "NAME=VALUE", value_parser = spelling::pair)]
+    label: Vec<(String, String)>,
+    network: String,
+}
+
+impl Create {
+    fn run(self, home: &Home) -> Outcome {
+        let labels = self.label.into_iter().collect();
+        let wanted = net::Wanted { name: self.network, subnet: self.subnet, gateway: self.gateway, internal: self.internal, labels };
+        out::line(&net::create(home, &wanted)?.id)?;
+        Ok(0)
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// A network that is not there is no failure
+    #[arg(short, long)]
+    force: bool,
+    #[arg(required = true, value_name = "NETWORK")]
+    networks: Vec<String>,
+}
+
+impl Remove {
+    fn run(self, home: &Home) -> Outcome {
+        each(&self.networks, |name| match net::find(home, name)? {
+            Some(network) => net::remove(home, &network),
+            None if self.force => Ok(()),
+            None => Err(Failure::new(format!("network {name} not found"))),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Prune {
+    fn run(self, home: &Home) -> Outcome {
+        if !self.force && !out::confirmed("This will remove all networks that no container is on. Continue?")? {
+            return Ok(1);
+        }
+        remove_unneeded(home)?;
+        Ok(0)
+    }
+}
+
+/// Removes the networks that no container is on, the default one apart, and prints their names.
+///
+/// # Errors
+/// The records cannot be read. One that cannot be removed is said and left.
+pub fn remove_unneeded(home: &Home) -> Result<()> {
+    let mut used = vec![net::DEFAULT_NETWORK.to_owned()];
+    for found in container::list(home)? {
+        if let NetworkMode::Plugs(plugs) = found.wanted.network {
+            used.extend(plugs.into_iter().map(|plug| plug.network));
+        }
+    }
+    for network in net::list(home)?.iter().filter(|network| !used.contains(&network.name)) {
+        match net::remove(home, network) {
+            Ok(()) => out::line(&network.name)?,
+            Err(failure) => out::say(&failure.to_string()),
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Do not cut long texts
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only those: name=, id=, driver=, label=
+    #[arg(short, long, value_parser = listing::filter)]
+    filter: Vec<Filter>,
+    /// `table`, `table TEMPLATE`, `json` or a template
+    #[arg(long)]
+    format: Option<String>,
+}
+
+const COLUMNS: Columns = Columns {
+    headings: &[
+        ("ID", "NETWORK ID"),
+        ("Name", "NAME"),
+        ("Driver", "DRIVER"),
+        ("Scope", "SCOPE"),
+        ("Internal", "INTERNAL"),
+        ("Labels", "LABELS"),
+        ("CreatedAt", "CREATED AT"),
+    ],
+    usual: &["ID", "Name", "Driver", "Scope"],
+};
+
+impl List {
+    fn run(self, home: &Home) -> Outcome {
+        listing::only_known(&self.filter, &["name", "id", "driver", "label"])?;
+        let width = Width::of_flag(self.no_trunc);
+        let networks: Vec<_> = net::list(home)?.into_iter().filter(|network| self.shows(network)).collect();
+        if self.quiet && self.format.is_none() {
+            out::data(&networks.iter().map(|network| format!("{}\n", width.id(&network.id))).collect::<String>())?;
+            return Ok(0);
+        }
+        let rows: Vec<Row> = networks.iter().map(|network| row(network, width)).collect();
+        listing::print(&rows, COLUMNS, self.format.as_deref())?;
+        Ok(0)
+    }
+
+    fn shows(&self, network: &Network) -> bool {
+        holds(&self.filter, "name", |value| network.name.contains(value))
+            && holds(&self.filter, "id", |value| network.id.starts_with(value))
+            && holds(&self.filter, "driver", |value| network.driver == value)
+            && self
+                .filter
+                .iter()
+                .filter(|filter| filter.key == "label")
+                .all(|filter| listing::has_label(&filter.value, |name| network.labels.get(name).map(String::as_str)))
+    }
+}
+
+fn row(network: &Network, width: Width) -> Row {
+    let labels: Vec<_> = network.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let fields = json!({
+        "ID": width.id(&network.id),
+        "Name": network.name,
+        "Driver": network.driver,
+        "Scope": "local",
+        "IPv4": "true",
+        "IPv6": "false",
+        "Internal": network.internal.to_string(),
+        "Labels": labels.join(","),
+        "CreatedAt": crate::units::long_time_text(&network.created),
+    });
+    fields.as_object().cloned().expect("the literal above is an object")
+}

@@ -1,0 +1,129 @@
+//! What is seen of a pull: each layer, as `docker pull` shows it.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+
+use crate::cli::progress::Progress;
+use crate::cli::progress::Style;
+use crate::cli::progress::elapsed;
+use crate::cli::wording::short;
+use crate::image;
+use crate::units;
+
+/// Shows one pull.
+#[derive(Debug)]
+pub struct PullWatch {
+    progress: Progress,
+    image: String,
+    begun: Instant,
+    head: Mutex<Option<ProgressBar>>,
+    layers: Mutex<HashMap<String, Layer>>,
+}
+
+#[derive(Debug)]
+struct Layer {
+    bar: Option<ProgressBar>,
+    size: u64,
+    had: u64,
+    /// When a plain line about it was last written.
+    said: Instant,
+}
+
+/// Between two plain lines about one layer.
+const PAUSE: Duration = Duration::from_secs(3);
+
+impl PullWatch {
+    pub(super) fn new(progress: Progress, image: &str) -> PullWatch {
+        PullWatch { progress, image: image.to_owned(), begun: Instant::now(), head: Mutex::default(), layers: Mutex::default() }
+    }
+
+    /// Says that the pull has ended well; nothing if nothing had to be fetched or asked.
+    pub fn finished(&self) {
+        let head = self.head.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let text = format!("{} Pulled", self.image);
+        match head {
+            Some(bar) => {
+                for layer in self.layers().values() {
+                    if let Some(bar) = &layer.bar {
+                        bar.finish_and_clear();
+                    }
+                }
+                self.progress.settle(&bar, "✔", format!("{text}  {}", elapsed(self.begun.elapsed())));
+            }
+            None if self.layers().is_empty() => {}
+            None => self.progress.say(&format!(" {text}  {}", elapsed(self.begun.elapsed()))),
+        }
+    }
+
+    fn layers(&self) -> MutexGuard<'_, HashMap<String, Layer>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = format!("{} Pulling", self.image);
+        match self.progress.style() {
+            Style::Bars if head.is_none() => *head = Some(self.progress.spinner(text)),
+            Style::Plain if self.layers().is_empty() => self.progress.say(&format!(" {text}")),
+            _ => {}
+        }
+    }
+}
+
+impl image::Watch for PullWatch {
+    fn layer(&self, digest: &str, size: u64, there: bool) {
+        self.begin();
+        let name = short(digest).to_owned();
+        let mut bar = None;
+        match self.progress.style() {
+            Style::Bars => {
+                let new = self.progress.bytes(name.clone(), size);
+                if there {
+                    new.set_position(size);
+                    new.finish_with_message("Already exists");
+                }
+                bar = Some(new);
+            }
+            Style::Plain if there => self.progress.say(&format!("   {name} Already exists")),
+            Style::Plain => self.progress.say(&format!("   {name} Pulling {}", units::size_text(size))),
+            Style::Quiet => {}
+        }
+        self.layers().insert(name, Layer { bar, size, had: 0, said: Instant::now() });
+    }
+
+    fn progress(&self, digest: &str, bytes: u64) {
+        let name = short(digest);
+        let mut layers = self.layers();
+        let Some(layer) = layers.get_mut(name) else { return };
+        layer.had += bytes;
+        if let Some(bar) = &layer.bar {
+            bar.inc(bytes);
+        } else if layer.said.elapsed() > PAUSE {
+            layer.said = Instant::now();
+            self.progress.say(&format!("   {name} Pulling {} of {}", units::size_text(layer.had), units::size_text(layer.size)));
+        }
+        if let Some(head) = self.head.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            head.tick();
+        }
+    }
+
+    fn done(&self, digest: &str) {
+        let name = short(digest);
+        if let Some(layer) = self.layers().get_mut(name) {
+            match &layer.bar {
+                Some(bar) => bar.finish_with_message("Pull complete"),
+                None => self.progress.say(&format!("   {name} Pull complete")),
+            }
+        }
+    }
+
+    fn note(&self, text: &str) {
+        self.progress.say(&format!(" {text}"));
+    }
+}

@@ -1,0 +1,30 @@
+//! `coracle restart`
+
+use clap::Args;
+
+use crate::cli::Outcome;
+use crate::cli::each;
+use crate::cli::revive;
+use crate::cli::start::start;
+use crate::cli::stop::Patience;
+use crate::container;
+use crate::place::Home;
+
+#[derive(Debug, Args)]
+pub struct Command {
+    #[command(flatten)]
+    patience: Patience,
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Command {
+    pub fn run(self, home: &Home) -> Outcome {
+        revive(home);
+        each(&self.containers, |name| {
+            let id = container::find(home, name)?.id;
+            container::stop(home, &id, self.patience.grace())?;
+            start(home, &id)
+        })
+    }
+}

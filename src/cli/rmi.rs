@@ -1,0 +1,53 @@
+//! `coracle rmi`
+
+use clap::Args;
+
+use crate::cli::Outcome;
+use crate::cli::out;
+use crate::container;
+use crate::failure::Result;
+use crate::image;
+use crate::image::Removed;
+use crate::place::Home;
+
+#[derive(Debug, Args)]
+pub struct Command {
+    /// Remove images that stopped containers were made from too; an image that is not there is no failure
+    #[arg(short, long)]
+    force: bool,
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Command {
+    pub fn run(self, home: &Home) -> Outcome {
+        let in_use = in_use(home)?;
+        let mut status = 0;
+        for name in &self.images {
+            match image::remove(home, name, &in_use, self.force) {
+                Ok(removed) => removed.iter().try_for_each(|one| out::line(&worded(one)))?,
+                Err(failure) => {
+                    out::say(&failure.to_string());
+                    status = if self.force { status } else { failure.status() };
+                }
+            }
+        }
+        Ok(status)
+    }
+}
+
+/// The ids of the images that containers were made from.
+///
+/// # Errors
+/// The containers cannot be read.
+pub fn in_use(home: &Home) -> Result<Vec<String>> {
+    Ok(container::list(home)?.into_iter().map(|container| container.wanted.image_id).collect())
+}
+
+/// `Untagged: redis:8`, `Deleted: sha256:…`
+pub fn worded(removed: &Removed) -> String {
+    match removed {
+        Removed::Untagged(name) => format!("Untagged: {name}"),
+        Removed::Deleted(id) => format!("Deleted: {id}"),
+    }
+}

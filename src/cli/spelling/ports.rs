@@ -1,0 +1,99 @@
+//! `-p 127.0.0.1:8000-8010:80-90/udp`.
+
+use std::net::Ipv4Addr;
+
+use crate::net::Port;
+use crate::net::Protocol;
+
+/// Reads one `-p`: `[[address:][host port]:]container port[/protocol]`, each port one or a range.
+///
+/// # Errors
+/// Not of that form; ranges of different lengths; an IPv6 address.
+pub fn published(text: &str) -> Result<Vec<Port>, String> {
+    let (text, protocol) = protocol_of(text)?;
+    let (host, inside) = text.rsplit_once(':').map_or((None, text), |(host, inside)| (Some(host), inside));
+    let (address, host_ports) = match host.map(|host| host.rsplit_once(':').map_or(("", host), |split| split)) {
+        None => ("", ""),
+        Some(("", port)) if port.parse::<Ipv4Addr>().is_ok() => (port, ""),
+        Some(split) => split,
+    };
+    let host_address = host_address(address)?;
+    let inside = range(inside)?;
+    let host_ports = if host_ports.is_empty() { vec![0; inside.len()] } else { range(host_ports)? };
+    if host_ports.len() != inside.len() {
+        return Err("the ranges of host and container ports differ in length".to_owned());
+    }
+    let pairs = host_ports.into_iter().zip(inside);
+    Ok(pairs.map(|(host_port, container_port)| Port { host_address, host_port, container_port, protocol }).collect())
+}
+
+/// Reads one `--expose`: `80`, `80/udp`, `80-90`; as `80/tcp`.
+///
+/// # Errors
+/// Not of that form.
+pub fn exposed(text: &str) -> Result<Vec<String>, String> {
+    let (ports, protocol) = protocol_of(text)?;
+    let word = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
+    Ok(range(ports)?.into_iter().map(|port| format!("{port}/{word}")).collect())
+}
+
+fn protocol_of(text: &str) -> Result<(&str, Protocol), String> {
+    match text.split_once('/') {
+        None | Some((_, "tcp" | "TCP")) => Ok((text.split('/').next().unwrap_or(text), Protocol::Tcp)),
+        Some((ports, "udp" | "UDP")) => Ok((ports, Protocol::Udp)),
+        Some((_, other)) => Err(format!("the protocol `{other}` cannot be published, only tcp and udp")),
+    }
+}
+
+fn host_address(text: &str) -> Result<Ipv4Addr, String> {
+    match text {
+        "" => Ok(Ipv4Addr::UNSPECIFIED),
+        _ if text.contains(':') || text.contains('[') => Err("ports are published on IPv4 addresses only".to_owned()),
+        _ => text.parse().map_err(|_| format!("`{text}` is no IPv4 address")),
+    }
+}
+
+fn range(text: &str) -> Result<Vec<u16>, String> {
+    let port = |text: &str| match text.parse::<u16>() {
+        Ok(0) | Err(_) => Err(format!("`{text}` is no port")),
+        Ok(port) => Ok(port),
+    };
+    match text.split_once('-') {
+        None => Ok(vec![port(text)?]),
+        Some((first, last)) => {
+            let (first, last) = (port(first)?, port(last)?);
+            if first > last {
+                return Err(format!("the range {text} runs backwards"));
+            }
+            Ok((first..=last).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_published_port_is_read() {
+        let port = |host_address: [u8; 4], host_port, container_port, protocol| Port {
+            host_address: host_address.into(),
+            host_port,
+            container_port,
+            protocol,
+        };
+        let table = [
+            ("80", vec![port([0; 4], 0, 80, Protocol::Tcp)]),
+            ("8000:80", vec![port([0; 4], 8000, 80, Protocol::Tcp)]),
+            ("127.0.0.1:8000:80/udp", vec![port([127, 0, 0, 1], 8000, 80, Protocol::Udp)]),
+            ("127.0.0.1::80", vec![port([127, 0, 0, 1], 0, 80, Protocol::Tcp)]),
+            ("8000-8001:80-81", vec![port([0; 4], 8000, 80, Protocol::Tcp), port([0; 4], 8001, 81, Protocol::Tcp)]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(published(text), Ok(expected), "{text}");
+        }
+        for text in ["", "x", "80:", "1-2:3", "[::1]:80:80", "80/sctp", "99999", "9-8", "0"] {
+            assert!(published(text).is_err(), "{text}");
+        }
+    }
+}
