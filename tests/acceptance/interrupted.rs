@@ -1,0 +1,67 @@
+//! Interrupted at any point, the next command works and nothing half-made is visible.
+
+use crate::support::World;
+use crate::support::eventually;
+use crate::support::seconds;
+
+/// `up` killed at many points: the next `up` always finishes the work, and `down` clears everything.
+#[test]
+fn a_killed_up_is_finished_by_the_next() {
+    let world = World::with("pair");
+    world.coracle("pull busybox").succeeds();
+    for step in 0..12 {
+        let up = world.start("compose up -d");
+        // Not a wait for something: the point where it is cut has to differ each time.
+        let begun = std::time::Instant::now();
+        eventually(seconds(5), || if begun.elapsed().as_millis() >= step * 6 { Ok(()) } else { Err(String::new()) });
+        world.cut(&up);
+        up.ends();
+        world.run("up -d").succeeds();
+        assert_eq!(world.run("ps -q").succeeds().stdout.lines().count(), 2);
+        world.container("left").comes_up();
+        world.container("right").comes_up();
+        world.run("down").succeeds();
+        world.is_empty();
+    }
+}
+
+/// A build that is interrupted leaves no image and no process; the next one works.
+#[test]
+fn an_interrupted_build_leaves_nothing() {
+    let world = World::new();
+    world.file("Dockerfile", "FROM busybox\nRUN echo begun && sleep 600\n");
+    let build = world.start("build -t slow .");
+    eventually(seconds(30), || {
+        let running = world.processes().iter().any(|process| process.command == "sleep 600");
+        if running { Ok(()) } else { Err(format!("the RUN has not begun: {}{}", build.stdout(), build.stderr())) }
+    });
+    world.signal(&build, "INT");
+    let told = build.ends();
+    assert!(!told.status.success(), "{}", told.told());
+    world.is_empty();
+    assert!(!world.coracle("images").succeeds().stdout.contains("slow"));
+    world.file("Dockerfile", "FROM busybox\nRUN echo quick\n");
+    world.coracle("build -t slow .").succeeds();
+    world.coracle("images").succeeds().says("slow");
+}
+
+/// With no space left, a pull says so, leaves nothing visible, and works once there is space.
+#[test]
+fn no_space_is_said_and_leaves_nothing() {
+    let world = World::new();
+    let root = world.root().display().to_string();
+    let rule = std::fs::read_to_string(world.root().join("registries.conf")).unwrap();
+    world.outside(&["mount", "-t", "tmpfs", "-o", "size=20m", "small", &root]).succeeds();
+    world.file("rule", &rule);
+    world.outside(&["cp", "rule", &format!("{root}/registries.conf")]).succeeds();
+    let told = world.coracle("pull python:3.13-slim").exits_with(1).complains("No space left on device");
+    assert_eq!(world.coracle("images -q").succeeds().stdout, "", "{}", told.told());
+    world.coracle("pull busybox").succeeds();
+    world.coracle("run --rm busybox true").succeeds();
+    world.outside(&["mount", "-o", "remount,size=600m", &root]).succeeds();
+    world.coracle("pull python:3.13-slim").succeeds();
+    eventually(seconds(5), || {
+        let told = world.outside(&["umount", &root]);
+        if told.status.success() { Ok(()) } else { Err(told.told()) }
+    });
+}

@@ -1,0 +1,24 @@
+//! What a user can see, on the real registry, programs and kernel; one file per capability.
+//!
+//! Needs root, `unshare`, `nsenter`, `ip`, `nft` and `slirp4netns`: `scripts/test` sees to them. Every test has a
+//! [`support::World`] of its own and leaves nothing behind, which the world checks.
+
+mod support;
+
+mod build;
+mod down;
+mod exec;
+mod getting_started;
+mod interrupted;
+mod kill_nine;
+mod limits;
+mod logs;
+mod messages;
+mod names;
+mod ports;
+mod pull;
+mod restart;
+mod run;
+mod static_binary;
+mod up;
+mod worlds;

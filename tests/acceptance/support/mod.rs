@@ -1,0 +1,20 @@
+//! What the acceptance tests stand on: a world of its own for each, ways to look at it, and waiting.
+
+mod command;
+mod container;
+mod leftovers;
+mod process;
+mod registry;
+mod resolver;
+mod wait;
+mod world;
+
+pub use command::Outcome;
+pub use command::Running;
+pub use container::Container;
+pub use process::Process;
+pub use wait::eventually;
+pub use wait::seconds;
+pub use world::ADDRESS;
+pub use world::World;
+pub use world::program;
