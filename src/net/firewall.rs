@@ -8,6 +8,7 @@ use std::io;
 
 use super::Network;
 use super::conntrack;
+use super::foreign;
 use super::host;
 use super::lease;
 use super::link;
@@ -24,7 +25,11 @@ use crate::place::Home;
 
 /// Lets a network's packets through, and out if it is not internal.
 pub(super) fn admit(home: &Home, network: &Network) -> Result<()> {
-    replace(home, &[], &elements_of(network)).doing(|| format!("cannot set up the firewall for network `{}`", network.name))
+    let doing = || format!("cannot set up the firewall for network `{}`", network.name);
+    replace(home, &[], &elements_of(network)).doing(doing)?;
+    with_channel(|channel| foreign::give_way(channel, &network.bridge))
+        .doing(|| "cannot have the host's other firewall let packets through")
+        .doing(doing)
 }
 
 /// Forgets networks whose links are gone; with the last one the table goes, and the host forwards as it did before.
@@ -33,6 +38,8 @@ pub(super) fn expel(home: &Home, networks: &[Network]) -> Result<()> {
         return Ok(());
     }
     let doing = || "cannot take networks out of the firewall";
+    let bridges: Vec<&str> = networks.iter().map(|network| network.bridge.as_str()).collect();
+    with_channel(|channel| foreign::take_back(channel, &bridges)).doing(doing)?;
     let mut links = Channel::route().doing(doing)?;
     let known = with_channel(nftables::bridges).doing(doing)?;
     let others = known.iter().filter(|name| !networks.iter().any(|network| network.bridge == **name));

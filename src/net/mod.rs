@@ -5,6 +5,7 @@
 //! plug                      a container's way into its networks and out again
 //! link, netlink, namespace  requests to rtnetlink, the socket they go through, a visit to another namespace
 //! rule, nftables, firewall  the rules as data, their encoding, keeping the kernel in step with the disk
+//! foreign                   other firewalls on the same host
 //! conntrack                 flows that must not outlive a change of rules
 //! zone, names, ask, frame   the name server: what is known, the sockets, what is asked elsewhere
 //! subnet, holder, resolvers, host   free subnets, who has a port, resolv.conf, forwarding
@@ -24,6 +25,7 @@ use serde::Serialize;
 mod ask;
 mod conntrack;
 mod firewall;
+mod foreign;
 mod frame;
 mod holder;
 mod host;

@@ -19,6 +19,7 @@ use netlink_packet_netfilter::nftables::ChainAttribute;
 use netlink_packet_netfilter::nftables::ChainMessage;
 use netlink_packet_netfilter::nftables::Cmp;
 use netlink_packet_netfilter::nftables::DataAttribute;
+use netlink_packet_netfilter::nftables::ExpressionAttribute;
 use netlink_packet_netfilter::nftables::Expressions;
 use netlink_packet_netfilter::nftables::HookNumber;
 use netlink_packet_netfilter::nftables::Immediate;
@@ -55,7 +56,8 @@ use super::rule::Part;
 use super::rule::Rule;
 use super::rule::rules;
 
-const TABLE: &str = "coracle";
+/// The name of our table.
+pub(super) const TABLE: &str = "coracle";
 
 // Types as `nft` numbers them; the kernel only stores them, `nft list` reads them.
 const IPV4_ADDRESS: u32 = 7;
@@ -122,7 +124,12 @@ impl Batch {
     }
 
     fn push(&mut self, message: NfTablesMessage, flags: u16) {
-        self.messages.push((NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0), message), flags));
+        self.push_for(NetfilterProtoFamily::IPv4, message, flags);
+    }
+
+    /// Adds any change, to a table of any family.
+    pub(super) fn push_for(&mut self, family: NetfilterProtoFamily, message: NfTablesMessage, flags: u16) {
+        self.messages.push((NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message), flags));
     }
 
     /// Has the kernel carry the changes out.
@@ -303,6 +310,20 @@ fn rule_message(rule: &Rule) -> RuleMessage {
 }
 
 const FIRST: Register = Register::Reg1;
+
+/// Which way a packet goes by a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    In,
+    Out,
+}
+
+/// `iifname "link" accept`, or `oifname`.
+pub(super) fn accept(way: Way, link: &str) -> Vec<ListAttribute<ExpressionAttribute>> {
+    let key = if way == Way::In { MetaKey::Iifname } else { MetaKey::Oifname };
+    let expressions = [load(key, FIRST), compare(Operator::Equal, link_name(link).to_vec()), verdict(libc::NF_ACCEPT)];
+    expressions.into_iter().map(ListAttribute::from).collect()
+}
 
 fn expressions_of(part: Part) -> Vec<Expressions> {
     match part {

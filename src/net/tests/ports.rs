@@ -248,3 +248,46 @@ fn a_udp_client_that_began_too_early_is_served_once_the_port_is_published() {
         }
     });
 }
+
+/// Docker, ufw and firewalld drop what is forwarded and not theirs: each is told to leave our links to us, and then forgotten.
+#[test]
+fn other_firewalls_let_our_packets_through() {
+    in_own_namespaces("ports::other_firewalls_let_our_packets_through", || {
+        let world = World::new();
+        let other = other_host(&world);
+        other.serve("203.0.113.2:7000");
+        let rules = "
+            add table ip filter
+            add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }
+            add chain ip filter DOCKER-USER
+            add rule ip filter DOCKER-USER counter return
+            add rule ip filter FORWARD jump DOCKER-USER
+            add table inet firewalld
+            add chain inet firewalld filter_FORWARD { type filter hook forward priority 10; policy accept; }
+            add rule inet firewalld filter_FORWARD limit rate 5/second log prefix \"no: \"
+            add rule inet firewalld filter_FORWARD reject with icmpx admin-prohibited
+        ";
+        let mut nft = Command::new("nft").args(["-f", "-"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        assert!(nft.wait().unwrap().success());
+        let before = host_state();
+
+        world.network("front");
+        world.network("hidden");
+        let (web, hidden) = (Guest::new(&world), Guest::new(&world));
+        let address = world.plug(&web, &["front"])[0].address;
+        world.plug(&hidden, &["hidden"]);
+        web.serve("0.0.0.0:5000");
+        publish(&world.home, &web.id, address, &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 5000)]).unwrap();
+        assert_eq!(other.fetch("203.0.113.1:8000").unwrap(), "203.0.113.2", "in");
+        assert_eq!(web.fetch("203.0.113.2:7000").unwrap(), "203.0.113.1", "out");
+        route(&mut other.netns_channel(), Ipv4Addr::new(172, 17, 0, 0), 16);
+        assert!(other.fetch("172.17.0.2:5000").is_err(), "what we do not let through stays out");
+        assert!(hidden.fetch("172.17.0.2:5000").is_err(), "another network");
+
+        for guest in [&web, &hidden] {
+            unplug(&world.home, &guest.id).unwrap();
+        }
+        assert_eq!(host_state(), before);
+    });
+}
