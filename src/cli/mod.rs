@@ -14,6 +14,7 @@ mod create;
 mod exec;
 mod image_group;
 mod image_list;
+mod info;
 mod inspect;
 mod interrupt;
 mod invocation;
@@ -94,7 +95,7 @@ enum Command {
     /// List images
     Images(image_list::Command),
     /// Show what is known of the system
-    Info(system::Info),
+    Info(info::Info),
     /// Show everything that is known of containers, images, networks and volumes
     Inspect(inspect::Command),
     /// Send a signal to running containers
