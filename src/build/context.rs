@@ -53,6 +53,16 @@ pub(super) fn open(home: &Home, path: &Path, dockerfile: Option<&Path>) -> Resul
     Ok(Files { tree: Tree { root, owners: Owners::Root, ignore }, digests, identity: None })
 }
 
+/// Opens a checkout of a repository, which is root's whoever made it.
+///
+/// # Errors
+/// It is no directory.
+pub(super) fn of_checkout(path: &Path) -> Result<Files> {
+    let root = Root::at(path).doing(|| format!("cannot open {}", path.display()))?;
+    let tree = Tree { root, owners: Owners::Root, ignore: Patterns::default() };
+    Ok(Files { tree, digests: Digests::forgetful(), identity: None })
+}
+
 /// Opens the root of a finished stage.
 ///
 /// # Errors

@@ -115,22 +115,30 @@ impl Writer<'_> {
     /// # Errors
     /// As [`Writer::copy`].
     pub(super) fn document(&self, name: &str, content: &[u8], dest: &str) -> Result<(), CopyFault> {
-        let at_dest = |error| CopyFault::Io(PathBuf::from(dest), error);
-        let mut target = self.prepare(dest).map_err(at_dest)?;
-        if self.dest.find(&target).map_err(at_dest)?.is_some_and(|meta| meta.is_dir()) {
+        self.single(name, content, (0o644, None), dest).map_err(|error| CopyFault::Io(PathBuf::from(dest), error))
+    }
+
+    /// Writes a file that came from somewhere else, with its time in nanoseconds; nobody else may read it unless that is said.
+    ///
+    /// # Errors
+    /// As [`Writer::copy`].
+    pub(super) fn file(&self, name: &str, (content, modified): (File, i64), dest: &str) -> Result<(), CopyFault> {
+        self.single(name, content, (0o600, Some(modified)), dest).map_err(|error| CopyFault::Io(PathBuf::from(dest), error))
+    }
+
+    fn single(&self, name: &str, mut content: impl io::Read, (mode, modified): (u32, Option<i64>), dest: &str) -> io::Result<()> {
+        let mut target = self.prepare(dest)?;
+        if self.dest.find(&target)?.is_some_and(|meta| meta.is_dir()) {
             target.push(name);
         }
-        let written = (|| {
-            self.make_directories(target.parent().unwrap_or(Path::new("")), self.parents_mode())?;
-            let (parent, name) = self.dest.parent(&target)?;
-            let mut file = replace_with_file(&parent, &name)?;
-            io::Write::write_all(&mut file, content)?;
-            let (uid, gid) = self.owner.unwrap_or((0, 0));
-            chown(&parent, &name, uid, gid)?;
-            let mode = self.mode.map_or(0o644, |mode| mode.apply(0o644, false));
-            Ok(rustix::fs::chmodat(&parent, &name, Bits::from_raw_mode(mode), AtFlags::empty())?)
-        })();
-        written.map_err(at_dest)
+        self.make_directories(target.parent().unwrap_or(Path::new("")), self.parents_mode())?;
+        let (parent, name) = self.dest.parent(&target)?;
+        io::copy(&mut content, &mut replace_with_file(&parent, &name)?)?;
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        chown(&parent, &name, uid, gid)?;
+        let mode = self.mode.map_or(mode, |change| change.apply(mode, false));
+        rustix::fs::chmodat(&parent, &name, Bits::from_raw_mode(mode), AtFlags::empty())?;
+        modified.map_or(Ok(()), |modified| set_time(&parent, &name, modified))
     }
 }
 

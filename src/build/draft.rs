@@ -78,13 +78,14 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Takes away what builds that were killed have left; `end` ends what may still run in a draft, by its id.
-pub(super) fn sweep(home: &Home, end: impl Fn(&str)) {
+/// Takes away what builds that were killed have left; `end` ends what may still run in a draft, by its id and
+/// where its files are.
+pub(super) fn sweep(home: &Home, end: impl Fn(&str, &Path)) {
     let Ok(entries) = fs::read_dir(home.making()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(PREFIX) && is_abandoned(&entry.path()) {
-            end(&name);
+            end(&name, &entry.path().join("files"));
             // What cannot be taken away now is tried again by the next build.
             let _ = state::discard(home, &entry.path());
         }

@@ -50,6 +50,8 @@ pub(super) struct Setting<'a> {
     pub proxies: Vec<String>,
     /// The build's own `--network`.
     pub host_network: bool,
+    /// `--allow security.insecure`.
+    pub insecure: bool,
 }
 
 /// A stage after all its instructions.

@@ -60,12 +60,35 @@ pub(super) struct Job {
     pub user: String,
     pub network: Network,
     pub mounts: Vec<JobMount>,
+    pub rights: Rights,
+    pub limits: Limits,
+}
+
+/// What the command may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Rights {
+    /// What any container may.
+    #[default]
+    Confined,
+    /// `--security=insecure`.
+    All,
+}
+
+/// What the build says for all its RUNs; no part of a key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Limits {
+    /// In bytes.
+    pub shm_size: Option<u64>,
+    /// Name, soft, hard.
+    pub ulimits: Vec<(String, u64, u64)>,
+    pub cgroup_parent: Option<String>,
 }
 
 /// Which network the command sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Network {
-    Bridge,
+    /// A network of ours, by name.
+    Plug(String),
     Host,
     None,
 }

@@ -11,6 +11,7 @@
 //! finish       dates, the image, its names
 //! ```
 
+mod agent;
 mod chain;
 mod command;
 mod config;
@@ -32,10 +33,12 @@ mod owner;
 mod perform;
 mod platform;
 mod records;
+mod remote;
 mod root;
 mod solve;
 mod steps;
 mod stubs;
+mod supplies;
 mod transfer;
 mod tree;
 mod unpack;
@@ -44,10 +47,12 @@ mod whole;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::failure::Doing;
 use crate::failure::Result;
 use crate::image::Image;
 use crate::place::Home;
@@ -73,13 +78,23 @@ pub struct Wanted {
     pub pull: bool,
     /// `linux/amd64`; ours if None.
     pub platform: Option<String>,
-    /// `host`, `none` or `default`, for RUN.
+    /// `host`, `none`, `default` or the name of a network, for RUN.
     pub network: Option<String>,
     pub extra_hosts: Vec<(String, String)>,
     /// `--build-context`: a name to a directory or to `docker-image://NAME`.
     pub contexts: BTreeMap<String, String>,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`, by id: an agent's socket, or keys; without any, the agent that SSH_AUTH_SOCK names.
+    pub ssh: BTreeMap<String, Vec<PathBuf>>,
+    /// `--allow`: `network.host`, `security.insecure`.
+    pub allow: BTreeSet<String>,
+    /// Of /dev/shm in RUN, in bytes.
+    pub shm_size: Option<u64>,
+    /// Name, soft, hard.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// The cgroup that RUNs are put below.
+    pub cgroup_parent: Option<String>,
 }
 
 /// Where a secret comes from.
@@ -88,6 +103,22 @@ pub enum Secret {
     File(PathBuf),
     /// A variable of our environment.
     Env(String),
+}
+
+impl Secret {
+    /// What it is now; None if the variable is not set.
+    ///
+    /// # Errors
+    /// A file that cannot be read; `id` is what the user calls it.
+    fn value(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        match self {
+            Secret::File(path) => {
+                let read = std::fs::read(path).doing(|| format!("cannot read the secret `{id}` from {}", path.display()));
+                read.map(Some)
+            }
+            Secret::Env(name) => Ok(std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec)),
+        }
+    }
 }
 
 /// What is seen of a build. Called from several threads.

@@ -1,12 +1,15 @@
 //! Keys of steps, and the steps that only write files: COPY, ADD, WORKDIR.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use crate::build::chain::Chain;
+use crate::build::context;
 use crate::build::context::Files;
 use crate::build::copy::CopyFault;
 use crate::build::copy::Writer;
+use crate::build::dockerfile::source::Place;
 use crate::build::dockerfile::source::nearest;
 use crate::build::draft::Draft;
 use crate::build::glob;
@@ -14,13 +17,16 @@ use crate::build::ignore::Patterns;
 use crate::build::owner;
 use crate::build::records;
 use crate::build::records::Key;
+use crate::build::remote::GitReference;
+use crate::build::remote::WebSource;
 use crate::build::root::Root;
 use crate::build::root::names_in;
 use crate::build::solve::Solver;
 use crate::build::steps::DirectoryWork;
+use crate::build::steps::FileSource;
 use crate::build::steps::Origin;
+use crate::build::steps::SourceKind;
 use crate::build::steps::Step;
-use crate::build::steps::TransferSource;
 use crate::build::steps::TransferWork;
 use crate::build::steps::Work;
 use crate::build::tree::Choice;
@@ -56,18 +62,25 @@ impl Solver<'_> {
         for (name, content) in &work.documents {
             key = key.text(name).text(content);
         }
-        if work.sources.is_empty() {
-            return Ok(Some(key));
-        }
-        let Some(files) = self.files(work.from)? else { return Ok(None) };
         for source in &work.sources {
-            key = key.text(&self.content(&files, step, work, source)?);
+            let bad = |failure: Failure| failure.at(self.source.spot(source.place));
+            key = match &source.kind {
+                SourceKind::Files(source) => {
+                    let Some(files) = self.files(work.from)? else { return Ok(None) };
+                    key.text(&self.content(&files, step, work, source)?)
+                }
+                SourceKind::Web { source, name, unpack } => {
+                    let file = self.remotes.file(source).map_err(bad)?;
+                    key.text("web").text(name).text(&file.digest).text(&format!("{:?} {unpack}", file.last_modified))
+                }
+                SourceKind::Git(reference) => key.text("git").text(&self.remotes.commit(reference).map_err(bad)?.identity(reference)),
+            };
         }
         Ok(Some(key))
     }
 
     /// The digest of what a source comes to.
-    fn content(&self, files: &Files, step: &Step, work: &TransferWork, source: &TransferSource) -> Result<String> {
+    fn content(&self, files: &Files, step: &Step, work: &TransferWork, source: &FileSource) -> Result<String> {
         let fact = files.identity.as_ref().map(|identity| {
             let key = Key::new("content").texts(identity).text(&source.path).texts(&work.excludes);
             key.text(source.include.as_deref().unwrap_or_default()).text(source.required.as_deref().unwrap_or_default()).finish()
@@ -88,7 +101,7 @@ impl Solver<'_> {
     }
 
     /// What a source comes to: several selections if it has wildcards.
-    fn select(&self, files: &Files, step: &Step, work: &TransferWork, source: &TransferSource) -> Result<Vec<Selection>> {
+    fn select(&self, files: &Files, step: &Step, work: &TransferWork, source: &FileSource) -> Result<Vec<Selection>> {
         let reading = || format!("cannot read `{}`", source.path);
         let bad = |what: String| self.source.fault(step.place, what);
         let choice =
@@ -96,13 +109,13 @@ impl Solver<'_> {
         if let Some(required) = &source.required
             && files.tree.select(Path::new(required.trim_start_matches('/')), &Choice::default()).doing(reading)?.is_none()
         {
-            return Err(self.missing(files, work.from, source, required));
+            return Err(self.missing(files, work.from, step.place, required));
         }
         let mut selections = Vec::new();
         for path in files.tree.expand(&source.path).doing(reading)? {
             match files.tree.select(&path, &choice).doing(reading)? {
                 Some(selection) => selections.push(selection),
-                None => return Err(self.missing(files, work.from, source, &source.path)),
+                None => return Err(self.missing(files, work.from, step.place, &source.path)),
             }
         }
         Ok(selections)
@@ -120,24 +133,25 @@ impl Solver<'_> {
                 continue;
             }
             let Some(files) = self.files(Origin::Context)? else { continue };
-            for source in &work.sources {
+            for transfer in &work.sources {
+                let SourceKind::Files(source) = &transfer.kind else { continue };
                 let path = source.required.as_deref().unwrap_or(&source.path);
                 if !glob::has_wildcard(path)
                     && !files.tree.holds(Path::new(path.trim_start_matches('/'))).doing(|| format!("cannot read `{path}`"))?
                 {
-                    missing.push(self.missing(&files, work.from, source, path));
+                    missing.push(self.missing(&files, work.from, transfer.place, path));
                 }
             }
         }
         Ok(missing)
     }
 
-    fn missing(&self, files: &Files, from: Origin, source: &TransferSource, path: &str) -> Failure {
+    fn missing(&self, files: &Files, from: Origin, at: Place, path: &str) -> Failure {
         let place = match from {
             Origin::Stage(_) => "the stage it is copied from".to_owned(),
             _ => format!("the build context `{}`", self.wanted.context.display()),
         };
-        let fault = self.source.fault(source.place, format!("cannot copy `{path}`")).because(format!("\"{path}\": not found in {place}"));
+        let fault = self.source.fault(at, format!("cannot copy `{path}`")).because(format!("\"{path}\": not found in {place}"));
         let relative = Path::new(path.trim_start_matches('/'));
         let there = files.tree.root.resolve(relative).and_then(|path| files.tree.root.find(&path));
         if from == Origin::Context && there.is_ok_and(|found| found.is_some()) {
@@ -193,11 +207,21 @@ impl Solver<'_> {
         let root = self.open(below, draft)?;
         let owner = work.chown.as_ref().map(|chown| self.owner(step, &root, below, chown)).transpose()?;
         let writer = Writer { dest: &root, owner, mode: work.chmod.as_ref() };
-        if !work.sources.is_empty() {
-            let Some(files) = self.files(work.from)? else { return Ok(false) };
-            for source in &work.sources {
-                for selection in self.select(&files, step, work, source)? {
-                    self.place(step, work, &writer, (&files, &selection))?;
+        for source in &work.sources {
+            match &source.kind {
+                SourceKind::Files(source) => {
+                    let Some(files) = self.files(work.from)? else { return Ok(false) };
+                    for selection in self.select(&files, step, work, source)? {
+                        self.place(step, work, &writer, (&files, &selection))?;
+                    }
+                }
+                SourceKind::Web { source: web, name, unpack } => {
+                    let placed = self.place_web(step, work, &writer, (web, name, *unpack));
+                    placed.map_err(|failure| failure.at(self.source.spot(source.place)))?;
+                }
+                SourceKind::Git(reference) => {
+                    let placed = self.place_git(step, work, &writer, reference);
+                    placed.map_err(|failure| failure.at(self.source.spot(source.place)))?;
                 }
             }
         }
@@ -210,22 +234,47 @@ impl Solver<'_> {
     fn place(&self, step: &Step, work: &TransferWork, writer: &Writer<'_>, (files, selection): (&Files, &Selection)) -> Result<()> {
         let is_file = selection.items.first().is_some_and(|item| item.meta.is_file());
         if work.unpack && is_file {
-            let shown = selection.base.display();
-            let kind = files.tree.root.read(&selection.base).and_then(unpack::kind).doing(|| format!("cannot read `{shown}`"))?;
-            match kind {
-                unpack::Kind::Plain => {}
-                unpack::Kind::Unknown(compression) => {
-                    let fault = self.source.fault(step.place, format!("cannot unpack `{shown}`"));
-                    let fault = fault.because(format!("{compression} is not supported yet"));
-                    return Err(fault.hint("compress it with gzip or zstd, or COPY it and unpack it in a RUN"));
-                }
-                unpack::Kind::Archive(archive) => {
-                    let unpacked = unpack::unpack(writer, archive, &work.dest);
-                    return unpacked.map_err(|error| self.source.fault(step.place, format!("cannot unpack `{shown}`")).because(error));
-                }
+            let shown = selection.base.display().to_string();
+            let file = files.tree.root.read(&selection.base).doing(|| format!("cannot read `{shown}`"))?;
+            if self.unpacked(step, work, writer, (file, &shown))? {
+                return Ok(());
             }
         }
         writer.copy(&files.tree, selection, &work.dest).map_err(|fault| self.copy_fault(step, fault))
+    }
+
+    /// Unpacks a file if it is an archive; false if it is none.
+    fn unpacked(&self, step: &Step, work: &TransferWork, writer: &Writer<'_>, (file, shown): (File, &str)) -> Result<bool> {
+        let cannot = || self.source.fault(step.place, format!("cannot unpack `{shown}`"));
+        match unpack::kind(file).doing(|| format!("cannot read `{shown}`"))? {
+            unpack::Kind::Plain => Ok(false),
+            unpack::Kind::Unknown(compression) => {
+                let fault = cannot().because(format!("{compression} is not supported yet"));
+                Err(fault.hint("compress it with gzip or zstd, or COPY it and unpack it in a RUN"))
+            }
+            unpack::Kind::Archive(archive) => {
+                unpack::unpack(writer, archive, &work.dest).map(|()| true).map_err(|error| cannot().because(error))
+            }
+        }
+    }
+
+    fn place_web(&self, step: &Step, work: &TransferWork, writer: &Writer<'_>, web: (&WebSource, &str, bool)) -> Result<()> {
+        let (source, name, unpack) = web;
+        let file = self.remotes.file(source)?;
+        let (path, modified) = self.remotes.content(source, &file)?;
+        let open = || File::open(&path).doing(|| format!("cannot read {}", path.display()));
+        if unpack && self.unpacked(step, work, writer, (open()?, &source.url))? {
+            return Ok(());
+        }
+        writer.file(name, (open()?, modified), &work.dest).map_err(|fault| self.copy_fault(step, fault))
+    }
+
+    fn place_git(&self, step: &Step, work: &TransferWork, writer: &Writer<'_>, reference: &GitReference) -> Result<()> {
+        let commit = self.remotes.commit(reference)?;
+        let files = context::of_checkout(&self.remotes.checkout(reference, &commit)?)?;
+        let selection = files.tree.select(Path::new(""), &Choice::default()).doing(|| "cannot read the checkout")?;
+        let Some(selection) = selection else { return Ok(()) };
+        writer.copy(&files.tree, &selection, &work.dest).map_err(|fault| self.copy_fault(step, fault))
     }
 
     pub(super) fn copy_fault(&self, step: &Step, fault: CopyFault) -> Failure {

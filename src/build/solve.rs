@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 
 use crate::build::Wanted;
 use crate::build::Watch;
+use crate::build::agent::Agents;
 use crate::build::chain::Chain;
 use crate::build::context;
 use crate::build::context::Files;
@@ -24,7 +25,9 @@ use crate::build::draft::Draft;
 use crate::build::job::Reins;
 use crate::build::records;
 use crate::build::records::StepRecord;
+use crate::build::remote::Remotes;
 use crate::build::steps::Origin;
+use crate::build::steps::SourceKind;
 use crate::build::steps::Step;
 use crate::build::steps::Work;
 use crate::failure::Failure;
@@ -72,6 +75,8 @@ pub(super) struct Solver<'a> {
     pub wanted: &'a Wanted,
     pub watch: &'a dyn Watch,
     pub source: &'a Source,
+    pub remotes: &'a Remotes<'a>,
+    pub agents: &'a Agents,
     /// By the number of the node; those that are not needed have none.
     pub tasks: Vec<Option<Task>>,
     /// The number of all steps.
@@ -92,8 +97,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Solver<'a> {
-    pub(super) fn new(home: &'a Home, wanted: &'a Wanted, watch: &'a dyn Watch, source: &'a Source) -> Solver<'a> {
+    pub(super) fn new(
+        (home, wanted): (&'a Home, &'a Wanted),
+        watch: &'a dyn Watch,
+        source: &'a Source,
+        (remotes, agents): (&'a Remotes<'a>, &'a Agents),
+    ) -> Solver<'a> {
         Solver {
+            remotes,
+            agents,
             home,
             wanted,
             watch,
@@ -125,6 +137,9 @@ impl<'a> Solver<'a> {
     /// The first step that failed; the others are stopped.
     pub(super) fn solve(&self, target: usize) -> Result<Outcome> {
         std::thread::scope(|scope| {
+            for source in self.tasks.iter().flatten().flat_map(|task| &task.steps).flat_map(|(_, step)| step.remote_sources()) {
+                scope.spawn(move || self.ask_early(source));
+            }
             for (index, task) in self.tasks.iter().enumerate() {
                 if let Some(task) = task.as_ref().filter(|_| index != target) {
                     scope.spawn(move || self.stage(index, task));
@@ -141,6 +156,19 @@ impl<'a> Solver<'a> {
             return Err(failure);
         }
         self.outcome(target).ok_or_else(|| Failure::new("cannot build the image").because("the build was stopped"))
+    }
+
+    /// Asks for what is elsewhere before its step comes to need it; that step will hear of a failure.
+    fn ask_early(&self, source: &SourceKind) {
+        match source {
+            SourceKind::Files(_) => {}
+            SourceKind::Web { source, .. } => {
+                let _ = self.remotes.file(source);
+            }
+            SourceKind::Git(reference) => {
+                let _ = self.remotes.commit(reference);
+            }
+        }
     }
 
     fn stage(&self, index: usize, task: &Task) {

@@ -6,7 +6,10 @@ use serde::Serialize;
 use crate::build::dockerfile::instruction::RunNetwork;
 use crate::build::dockerfile::mounts::RunMount;
 use crate::build::dockerfile::source::Place;
+use crate::build::job::Rights;
 use crate::build::mode::Mode;
+use crate::build::remote::GitReference;
+use crate::build::remote::WebSource;
 
 /// One step; its result is a layer.
 #[derive(Debug, Clone)]
@@ -16,6 +19,17 @@ pub(super) struct Step {
     /// The instruction as it is shown: `RUN pip install …`.
     pub shown: String,
     pub work: Work,
+}
+
+impl Step {
+    /// What it needs from other machines.
+    pub(super) fn remote_sources(&self) -> impl Iterator<Item = &SourceKind> {
+        let sources = match &self.work {
+            Work::Transfer(work) => work.sources.as_slice(),
+            _ => &[],
+        };
+        sources.iter().map(|source| &source.kind).filter(|kind| !matches!(kind, SourceKind::Files(_)))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +51,7 @@ pub(super) struct RunWork {
     pub directory: String,
     pub user: String,
     pub network: RunNetwork,
+    pub rights: Rights,
     pub mounts: Vec<PlacedMount>,
     /// A heredoc that begins with `#!`: its file name and text, to be executed itself.
     pub script: Option<(String, String)>,
@@ -64,7 +79,6 @@ pub(super) enum Origin {
 #[derive(Debug, Clone)]
 pub(super) struct TransferWork {
     pub from: Origin,
-    /// Absolute in their origin, perhaps with wildcards.
     pub sources: Vec<TransferSource>,
     /// Files whose text stands in the Dockerfile: name and text.
     pub documents: Vec<(String, String)>,
@@ -75,21 +89,39 @@ pub(super) struct TransferWork {
     pub excludes: Vec<String>,
     /// The layer does not depend on what is below it.
     pub link: bool,
-    /// Archives are unpacked.
+    /// Archives among the files are unpacked.
     pub unpack: bool,
 }
 
 /// A source of COPY or ADD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TransferSource {
+    /// Where it stands.
+    pub place: Place,
+    pub kind: SourceKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SourceKind {
+    Files(FileSource),
+    /// A file behind an address, and the name it gets.
+    Web {
+        source: WebSource,
+        name: String,
+        unpack: bool,
+    },
+    Git(GitReference),
+}
+
+/// Files of the context or of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileSource {
     /// Absolute and clean.
     pub path: String,
     /// With `--parents`: only what matches this, below `path`.
     pub include: Option<String>,
     /// With `--parents`: what must be there.
     pub required: Option<String>,
-    /// Where it stands.
-    pub place: Place,
 }
 
 #[derive(Debug, Clone)]

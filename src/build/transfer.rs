@@ -3,6 +3,7 @@
 use crate::build::dockerfile::Fault;
 use crate::build::dockerfile::Word;
 use crate::build::dockerfile::chomped;
+use crate::build::dockerfile::devices;
 use crate::build::dockerfile::expand::Rules;
 use crate::build::dockerfile::expand::expand_text;
 use crate::build::dockerfile::heredoc_of;
@@ -17,10 +18,17 @@ use crate::build::dockerfile::mounts::MountKind;
 use crate::build::dockerfile::mounts::RunMount;
 use crate::build::evaluate::StageState;
 use crate::build::glob;
+use crate::build::job::Rights;
 use crate::build::mode::Mode;
+use crate::build::remote;
+use crate::build::remote::GitReference;
+use crate::build::remote::Reading;
+use crate::build::remote::WebSource;
+use crate::build::steps::FileSource;
 use crate::build::steps::Origin;
 use crate::build::steps::PlacedMount;
 use crate::build::steps::RunWork;
+use crate::build::steps::SourceKind;
 use crate::build::steps::Step;
 use crate::build::steps::TransferSource;
 use crate::build::steps::TransferWork;
@@ -31,21 +39,31 @@ const SCRIPTS: &str = "/dev/pipes";
 
 impl StageState<'_> {
     pub(super) fn run(&mut self, command: &Instruction, run: &Run) -> Result<(), Fault> {
-        self.refuse_privileges(run)?;
+        let rights = self.rights(run)?;
         let (args, script) = self.run_args(command, run)?;
         let mut mounts = Vec::new();
         for (number, word) in run.mounts.iter().enumerate() {
             mounts.push(self.mount(number, word)?);
         }
-        let variables = &self.done.variables;
+        let mut env = self.done.variables.lines();
+        let agents = mounts.iter_mut().filter(|placed: &&mut PlacedMount| placed.mount.kind == MountKind::Ssh);
+        for (number, placed) in agents.enumerate() {
+            if placed.target.is_empty() {
+                placed.target = format!("/run/buildkit/ssh_agent.{number}");
+            }
+            if number == 0 && self.done.variables.find("SSH_AUTH_SOCK").is_none() {
+                env.push(format!("SSH_AUTH_SOCK={}", placed.target));
+            }
+        }
         let config = &self.done.config.config;
         let work = RunWork {
             args: args.clone(),
-            env: variables.lines(),
+            env,
             proxies: self.setting.proxies.clone(),
             directory: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
             user: config.user.clone(),
             network: run.network,
+            rights,
             mounts,
             script,
         };
@@ -55,19 +73,25 @@ impl StageState<'_> {
         Ok(())
     }
 
-    fn refuse_privileges(&self, run: &Run) -> Result<(), Fault> {
-        if let Some(word) = &run.insecure {
-            return Err(Fault::new(word, "security.insecure is not allowed").hint("builds run without privileges; remove the flag"));
+    /// Checks that the build allows what a RUN asks for.
+    fn rights(&self, run: &Run) -> Result<Rights, Fault> {
+        if let Some(word) = run.insecure.as_ref().filter(|_| !self.setting.insecure) {
+            let fault = Fault::new(word, "security.insecure is not allowed");
+            return Err(fault.hint("allow it with `--allow security.insecure`, or remove the flag"));
         }
-        if let Some(word) = run.devices.first() {
-            return Err(Fault::new(word, "`RUN --device` is not supported yet").hint("remove the flag"));
+        for word in &run.devices {
+            let device = devices::read(word)?;
+            if device.required {
+                let fault = Fault::new(word, format!("cannot give the device `{}` to RUN", device.name));
+                return Err(fault.hint("builds know no devices yet: remove `required`, or the flag"));
+            }
         }
         if run.network == RunNetwork::Host && !self.setting.host_network {
             let word = Word { text: String::new(), at: 0, len: 3 };
             let fault = Fault::new(&word, "network.host is not allowed");
-            return Err(fault.hint("allow it with `build --network host`, or remove the flag"));
+            return Err(fault.hint("allow it with `--allow network.host` or `--network host`, or remove the flag"));
         }
-        Ok(())
+        Ok(if run.insecure.is_some() { Rights::All } else { Rights::Confined })
     }
 
     /// The arguments of a RUN; heredocs become a shell's text, or a script of their own.
@@ -128,8 +152,8 @@ impl StageState<'_> {
             MountKind::Bind => Origin::Context,
             _ => Origin::Nothing,
         };
-        if mount.kind == MountKind::Ssh && mount.required {
-            return Err(Fault::new(word, "`RUN --mount=type=ssh` is not supported yet").hint("remove `required`, or the mount"));
+        if mount.kind == MountKind::Ssh && !mount.source.is_empty() {
+            return Err(Fault::new(word, "ssh does not support source").hint("name the agent with `id=`"));
         }
         if matches!(mount.kind, MountKind::Secret | MountKind::Ssh) {
             return Ok(secret(mount, from, self));
@@ -163,16 +187,11 @@ impl StageState<'_> {
         let mut sources = Vec::new();
         for word in &transfer.sources {
             let text = self.word(word)?;
-            refuse_remote(transfer, word, &text)?;
-            sources.push(source_of(&text, transfer.parents, command, word));
+            let kind = source_of((transfer, word), &text, checksum.as_deref())?;
+            sources.push(TransferSource { place: command.place(word), kind });
             texts.push(text);
         }
-        if let Some(word) = checksum.and(transfer.checksum.as_ref()) {
-            return Err(Fault::new(word, "checksum requires HTTP(S) or Git sources").hint("remove `--checksum`"));
-        }
-        if let Some(word) = &transfer.keep_git {
-            return Err(Fault::new(word, "`ADD --keep-git-dir` needs a git source").hint("remove the flag"));
-        }
+        check_checksum(transfer, checksum.as_deref(), &sources)?;
         let mut documents = Vec::new();
         for document in &transfer.documents {
             let content = match document.expand {
@@ -222,7 +241,11 @@ fn shown(command: &Instruction, run: &Run) -> String {
 /// A secret's id and target each follow from the other; ssh has a socket of its own.
 fn secret(mut mount: RunMount, from: Origin, stage: &StageState<'_>) -> PlacedMount {
     if mount.kind == MountKind::Ssh {
-        let target = if mount.target.is_empty() { "/run/buildkit/ssh_agent.0".to_owned() } else { mount.target.clone() };
+        let target = if mount.target.is_empty() || mount.target.starts_with('/') {
+            mount.target.clone()
+        } else {
+            glob::clean(&format!("/{}/{}", stage.done.config.config.working_dir, mount.target))
+        };
         return PlacedMount { mount, from, target };
     }
     let id = mount.id.clone().or(Some(mount.source.clone()).filter(|source| !source.is_empty()));
@@ -239,30 +262,66 @@ fn secret(mut mount: RunMount, from: Origin, stage: &StageState<'_>) -> PlacedMo
     PlacedMount { mount, from, target }
 }
 
-fn refuse_remote(transfer: &Transfer, word: &Word, text: &str) -> Result<(), Fault> {
-    let is_url = text.starts_with("http://") || text.starts_with("https://");
-    let is_git = text.starts_with("git@") || text.starts_with("git://") || text.starts_with("ssh://");
-    if !is_url && !is_git {
-        return Ok(());
+/// A checksum is that of one file or commit from elsewhere.
+fn check_checksum(transfer: &Transfer, checksum: Option<&str>, sources: &[TransferSource]) -> Result<(), Fault> {
+    let (Some(word), Some(_)) = (&transfer.checksum, checksum.filter(|checksum| !checksum.is_empty())) else { return Ok(()) };
+    if sources.len() + transfer.documents.len() != 1 {
+        return Err(Fault::new(word, "checksum can't be specified for multiple sources").hint("give each source an ADD of its own"));
     }
-    if transfer.verb == Verb::Copy {
-        return Err(Fault::new(word, "source can't be a URL for COPY").hint("use ADD"));
+    if sources.iter().any(|source| matches!(source.kind, SourceKind::Files(_))) {
+        return Err(Fault::new(word, "checksum requires HTTP(S) or Git sources").hint("remove `--checksum`"));
     }
-    let kind = if is_git || text.split(['#', '?']).next().is_some_and(|url| url.ends_with(".git")) { "a git repository" } else { "a URL" };
-    let fault = Fault::new(word, format!("ADD of {kind} is not supported yet"));
-    Err(fault.hint("fetch it in a RUN step, or before the build"))
+    Ok(())
 }
 
-fn source_of(text: &str, parents: bool, command: &Instruction, word: &Word) -> TransferSource {
-    let place = command.place(word);
+fn source_of((transfer, word): (&Transfer, &Word), text: &str, checksum: Option<&str>) -> Result<SourceKind, Fault> {
+    let is_copy = transfer.verb == Verb::Copy;
+    match remote::read_reference(text) {
+        Reading::Wrong(what) => return Err(Fault::new(word, what).hint("write it as `https://host/name.git#ref:directory`")),
+        Reading::Git(_) if is_copy => return Err(Fault::new(word, "source can't be a git ref for COPY").hint("use ADD")),
+        Reading::Git(reference) if !reference.looks_local => return git_source((transfer, word), reference, checksum),
+        Reading::Git(_) | Reading::Other => {}
+    }
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Ok(SourceKind::Files(file_source(text, transfer.parents)));
+    }
+    if is_copy {
+        return Err(Fault::new(word, "source can't be a URL for COPY").hint("use ADD"));
+    }
+    let checksum = checksum.filter(|checksum| !checksum.is_empty()).map(str::to_owned);
+    if let (Some(text), Some(word)) = (&checksum, &transfer.checksum) {
+        remote::check_digest(text).map_err(|what| Fault::new(word, what).hint("write it as `sha256:` and 64 hexadecimal digits"))?;
+    }
+    let source = WebSource { url: text.to_owned(), checksum };
+    Ok(SourceKind::Web { source, name: remote::file_name(text), unpack: transfer.unpack.unwrap_or(false) })
+}
+
+/// What the flags and the address say of a repository must agree.
+fn git_source((transfer, word): (&Transfer, &Word), mut reference: GitReference, checksum: Option<&str>) -> Result<SourceKind, Fault> {
+    if let (Some(flag), Some(own)) = (transfer.keep_git, reference.keep_git)
+        && flag != own
+    {
+        return Err(Fault::new(word, "inconsistent keep-git-dir configuration").hint("say it once"));
+    }
+    reference.keep_git = reference.keep_git.or(transfer.keep_git);
+    if let Some(checksum) = checksum.filter(|checksum| !checksum.is_empty()) {
+        if let Some(own) = reference.checksum.as_ref().filter(|own| *own != checksum) {
+            return Err(Fault::new(word, format!("checksum mismatch {checksum:?} != {own:?}")).hint("say it once"));
+        }
+        reference.checksum = Some(checksum.to_owned());
+    }
+    Ok(SourceKind::Git(reference))
+}
+
+fn file_source(text: &str, parents: bool) -> FileSource {
     let absolute = |path: &str| glob::clean(&format!("/{path}"));
     if !parents {
-        return TransferSource { path: absolute(text), include: None, required: None, place };
+        return FileSource { path: absolute(text), include: None, required: None };
     }
     // `a/./b`: what is before the pivot is no part of the destination.
     let (pivot, pattern) = text.split_once("/./").unwrap_or(("/", text));
     let include = absolute(pattern).trim_start_matches('/').to_owned();
     let literal = !glob::has_wildcard(pivot) && !glob::has_wildcard(pattern);
     let required = literal.then(|| absolute(&format!("{pivot}/{pattern}")));
-    TransferSource { path: absolute(pivot), include: Some(include), required, place }
+    FileSource { path: absolute(pivot), include: Some(include), required }
 }

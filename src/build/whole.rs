@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::build::Wanted;
 use crate::build::Watch;
+use crate::build::agent::Agents;
 use crate::build::chain::Chain;
 use crate::build::dockerfile;
 use crate::build::dockerfile::Dockerfile;
@@ -25,6 +26,7 @@ use crate::build::finish;
 use crate::build::graph::Base;
 use crate::build::graph::Graph;
 use crate::build::platform::Platform;
+use crate::build::remote::Remotes;
 use crate::build::solve::Begin;
 use crate::build::solve::Solver;
 use crate::build::solve::Task;
@@ -72,14 +74,27 @@ pub(super) fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<I
         build_args: &build_args,
         globals: &globals,
         proxies: values::proxies(&build_args),
-        host_network: wanted.network.as_deref() == Some("host"),
+        host_network: wanted.network.as_deref() == Some("host") || wanted.allow.contains("network.host"),
+        insecure: wanted.allow.contains("security.insecure"),
     };
-    draft::sweep(home, |id| {
+    draft::sweep(home, |id, files| {
         // It is only rubbish that is taken away here; what resists is met again by the next build.
-        let _ = worker::clean(home, id);
+        let _ = worker::clean(home, id, files);
     });
-    let mut plan =
-        Plan { home, wanted, watch, setting: &setting, platform: &target_platform, images: BTreeMap::new(), triggered: Vec::new(), epoch };
+    let agents = Agents::begin(home, &wanted.ssh)?;
+    let remotes = Remotes::new(home, wanted, agents.socket("default").map(Path::to_owned));
+    let mut plan = Plan {
+        home,
+        wanted,
+        watch,
+        setting: &setting,
+        platform: &target_platform,
+        remotes: &remotes,
+        agents: &agents,
+        images: BTreeMap::new(),
+        triggered: Vec::new(),
+        epoch,
+    };
     let mut attempt = 1;
     loop {
         let order = plan.settle(&mut graph, target)?;
@@ -169,6 +184,8 @@ struct Plan<'a> {
     watch: &'a dyn Watch,
     setting: &'a Setting<'a>,
     platform: &'a Platform,
+    remotes: &'a Remotes<'a>,
+    agents: &'a Agents,
     /// Base images, by node.
     images: BTreeMap<usize, Image>,
     /// The nodes that have their base's triggers.
@@ -185,7 +202,7 @@ impl Plan<'_> {
             Err(failure) => return Attempt::Failed(failure),
         };
         let tasks = self.tasks(graph, order, &evaluated);
-        let solver = Solver::new(self.home, self.wanted, self.watch, self.setting.source).with(tasks);
+        let solver = Solver::new((self.home, self.wanted), self.watch, self.setting.source, (self.remotes, self.agents)).with(tasks);
         let done = solver.missing_sources().and_then(|missing| match missing.is_empty() {
             true => solver.solve(target),
             false => Err(several(self.setting.source, missing)),

@@ -31,8 +31,10 @@ use crate::build::job::Job;
 use crate::build::job::JobMount;
 use crate::build::job::Network;
 use crate::build::job::Report;
+use crate::build::job::Rights;
 use crate::build::root::Root;
 use crate::build::stubs::Stubs;
+use crate::container;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -43,6 +45,7 @@ use crate::runtime::Cgroup;
 use crate::runtime::Create;
 use crate::runtime::Process;
 use crate::runtime::Stdio;
+use crate::runtime::Trust;
 use crate::state;
 
 /// What the command's machine is called; BuildKit's name, which some scripts look for.
@@ -69,15 +72,21 @@ fn reasons(failure: &Failure) -> Vec<String> {
     text.lines().map(clean).collect()
 }
 
-/// Where the cgroup of a job is.
-pub(super) fn cgroup_path(id: &str) -> PathBuf {
-    Path::new("coracle").join(id)
+/// Where the cgroup of a job is, below the one we were started in.
+fn cgroup_path(id: &str, parent: Option<&str>) -> PathBuf {
+    Path::new(parent.map_or("coracle", |parent| parent.trim_matches('/'))).join(id)
 }
+
+/// The parent that the build named, written down beside the job: who cleans up after a kill knows the draft only.
+const PARENT: &str = "cgroup-parent";
 
 fn carry_out(job: &Job) -> Result<Report> {
     let home = Home::at(&job.home.0, &job.home.1);
+    if let Some(parent) = &job.limits.cgroup_parent {
+        std::fs::write(job.draft.join("files").join(PARENT), parent).doing(|| "cannot write the cgroup of RUN down")?;
+    }
     let outcome = run(&home, job);
-    let cleaned = clean(&home, &job.id);
+    let cleaned = clean(&home, &job.id, &job.draft.join("files"));
     if is_orphan() {
         let _ = state::discard(&home, &job.draft);
     }
@@ -88,12 +97,13 @@ fn carry_out(job: &Job) -> Result<Report> {
     Ok(report)
 }
 
-/// Takes away what a job has on the machine besides its files; doing it twice is no error.
+/// Takes away what a job has on the machine besides its files, which are below `files`; doing it twice is no error.
 ///
 /// # Errors
 /// All that could not be taken away.
-pub(super) fn clean(home: &Home, id: &str) -> Result<()> {
-    let cgroup = Cgroup { path: cgroup_path(id) };
+pub(super) fn clean(home: &Home, id: &str, files: &Path) -> Result<()> {
+    let parent = std::fs::read_to_string(files.join(PARENT)).ok();
+    let cgroup = Cgroup { path: cgroup_path(id, parent.as_deref()) };
     let killed = cgroup.kill();
     let unplugged = net::unplug(home, id);
     let removed = cgroup.remove();
@@ -108,10 +118,10 @@ fn run(home: &Home, job: &Job) -> Result<Report> {
     let seen = Root::of(root.try_clone().doing(|| "cannot keep the root open")?);
     let spec = spec(job, &root, mounts(job)?)?;
     let stubs = Stubs::missing(&seen, &spec).doing(|| "cannot read the root")?;
-    let (cgroup, notes) = Cgroup::create(&cgroup_path(&job.id), &LinuxResources::default())?;
+    let (cgroup, notes) = Cgroup::create(&cgroup_path(&job.id, job.limits.cgroup_parent.as_deref()), &LinuxResources::default())?;
     let created = runtime::create(Create { id: &job.id, spec: &spec, root, cgroup: &cgroup, stdio: stdio()? })?;
-    if job.network == Network::Bridge {
-        let plug = net::Plug { network: net::DEFAULT_NETWORK.to_owned(), aliases: Vec::new(), address: None };
+    if let Network::Plug(network) = &job.network {
+        let plug = net::Plug { network: network.clone(), aliases: Vec::new(), address: None };
         net::plug(home, &job.id, created.netns.as_fd(), &[plug])?;
     }
     let process = created.start()?;
@@ -187,11 +197,25 @@ fn spec(job: &Job, root: &OwnedFd, mounts: Vec<Mount>) -> Result<Spec> {
     process.set_cwd(PathBuf::from(&job.directory));
     process.set_user(user);
     process.set_terminal(Some(false));
+    let ulimits = job.limits.ulimits.iter().map(|(name, soft, hard)| container::ulimit(name, *soft, *hard));
+    let ulimits = ulimits.collect::<Result<Vec<_>>>()?;
+    if !ulimits.is_empty() {
+        process.set_rlimits(Some(ulimits));
+    }
     spec.set_process(Some(process));
     spec.set_hostname(Some(HOSTNAME.to_owned()));
     let mut all = spec.mounts().clone().unwrap_or_default();
+    for shm in all.iter_mut().filter(|mount| mount.destination() == Path::new("/dev/shm")) {
+        if let (Some(size), Some(options)) = (job.limits.shm_size, shm.options_mut()) {
+            options.retain(|option| !option.starts_with("size="));
+            options.push(format!("size={size}"));
+        }
+    }
     all.extend(mounts);
     spec.set_mounts(Some(all));
+    if job.rights == Rights::All {
+        runtime::apply_trust(&mut spec, &Trust { privileged: true, ..Trust::default() })?;
+    }
     if job.network == Network::Host
         && let Some(mut linux) = spec.linux().clone()
     {

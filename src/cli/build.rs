@@ -116,6 +116,7 @@ impl Command {
             extra_hosts: self.add_host,
             contexts: self.build_context.into_iter().collect(),
             secrets: self.secret.into_iter().collect(),
+            ..build::Wanted::default()
         })
     }
 }

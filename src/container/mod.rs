@@ -50,6 +50,7 @@ pub use logs::logs;
 pub use record::find;
 pub use record::list;
 pub use record::state;
+pub use spec::ulimit;
 
 /// What a container is made of, as its record says: all that a start needs, so that a restart needs nobody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

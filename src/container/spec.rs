@@ -147,7 +147,11 @@ pub(super) fn set_variable(environment: &mut Vec<String>, variable: &str) {
     }
 }
 
-fn ulimit(name: &str, soft: u64, hard: u64) -> Result<PosixRlimit> {
+/// A limit of the process, by the name that a shell has for it.
+///
+/// # Errors
+/// There is no such limit.
+pub fn ulimit(name: &str, soft: u64, hard: u64) -> Result<PosixRlimit> {
     let kind = PosixRlimitType::from_str(&format!("RLIMIT_{}", name.to_ascii_uppercase()))
         .map_err(|_| Failure::new(format!("cannot set ulimit `{name}`")).because("there is no such limit").exit(125))?;
     let built = PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build();

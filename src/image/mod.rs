@@ -18,6 +18,7 @@ mod store;
 mod stream;
 mod tree;
 mod unpack;
+mod web;
 mod xattrs;
 
 use std::path::Path;
@@ -32,6 +33,9 @@ use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
+
+pub use web::WebAnswer;
+pub use web::WebRequest;
 
 /// An image in the store.
 #[derive(Debug, Clone)]
@@ -183,6 +187,14 @@ pub enum Policy {
 /// A bad name, an image or registry that is not there, a digest that does not match.
 pub fn pull(home: &Home, name: &str, platform: Option<&str>, policy: Policy, watch: &dyn Watch) -> Result<Image> {
     pull::pull(home, name, pull::Wanted { platform, policy }, watch)
+}
+
+/// Fetches what lies behind an address of the web, and writes it to `into`; redirects are followed.
+///
+/// # Errors
+/// Nobody answers there, or with something else than the file.
+pub fn fetch(home: &Home, request: &WebRequest, into: &mut dyn std::io::Write) -> Result<WebAnswer> {
+    web::fetch(home, request, into)
 }
 
 /// Finds an image of the store by name or by (a unique beginning of) its id.

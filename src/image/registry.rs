@@ -395,7 +395,7 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Chooses the cryptography, and gives a host without certificates the bundled ones.
-fn install_tls(home: &Home) -> Result<()> {
+pub(super) fn install_tls(home: &Home) -> Result<()> {
     static ONCE: Once = Once::new();
     let mut outcome = Ok(());
     ONCE.call_once(|| {

@@ -153,8 +153,8 @@ pub struct Transfer {
     pub checksum: Option<Word>,
     pub link: bool,
     pub parents: bool,
-    /// Where `--keep-git-dir` stands.
-    pub keep_git: Option<Word>,
+    /// `--keep-git-dir`, if said.
+    pub keep_git: Option<bool>,
     /// `--unpack`, if said.
     pub unpack: Option<bool>,
 }

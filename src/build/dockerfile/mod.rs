@@ -1,5 +1,6 @@
 //! The Dockerfile's language: text in, typed stages out. Knows nothing of images, files or variables' values.
 
+pub(super) mod devices;
 pub(super) mod expand;
 mod flags;
 pub(super) mod health;

@@ -251,7 +251,7 @@ impl Reader<'_> {
             checksum: flags.value("checksum"),
             link: flags.switch("link").unwrap_or(false),
             parents: flags.switch("parents").unwrap_or(false),
-            keep_git: flags.value("keep-git-dir").filter(|word| word.text == "true"),
+            keep_git: flags.switch("keep-git-dir"),
             unpack: flags.switch("unpack"),
         }))
     }

@@ -51,6 +51,7 @@ fn wanted(project: &Project, (service, image): (&str, &str), manner: &BuildManne
         contexts: contexts(project, build),
         secrets: secrets(project, build),
         context,
+        ..build::Wanted::default()
     })
 }
 
