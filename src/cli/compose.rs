@@ -1,5 +1,6 @@
 //! `coracle compose …`: a project of several containers. One file per command.
 
+mod attach;
 mod build;
 mod config;
 mod create;
@@ -14,11 +15,15 @@ mod plan;
 mod port;
 mod processes;
 mod ps;
+mod publish;
 mod pull;
 mod rm;
 mod run;
+mod scale;
 mod session;
 mod up;
+mod version;
+mod volumes;
 mod wait;
 
 use std::path::PathBuf;
@@ -28,10 +33,15 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use crate::cli::Outcome;
+use crate::cli::invocation;
 use crate::cli::out;
 use crate::cli::progress::Style;
-use crate::cli::version;
+use crate::compose::Manner;
 use crate::compose::Sources;
+use crate::compose::plan::Options;
+use crate::compose::plan::Resources;
+use crate::failure::Failure;
+use crate::failure::Result;
 use crate::place::Home;
 
 pub use down::Down;
@@ -41,8 +51,11 @@ pub use up::Up;
 pub struct Command {
     #[command(flatten)]
     flags: ProjectFlags,
+    /// Show the version
+    #[arg(short, long, hide = true)]
+    version: bool,
     #[command(subcommand)]
-    command: Verb,
+    command: Option<Verb>,
 }
 
 /// The flags before the verb.
@@ -66,9 +79,45 @@ pub struct ProjectFlags {
     /// When to use colours
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "COMPOSE_ANSI")]
     ansi: Ansi,
-    /// How progress is shown: auto, tty, plain, quiet
-    #[arg(long, value_name = "STYLE", default_value = "auto", env = "COMPOSE_PROGRESS", value_parser = Style::read)]
-    progress: Style,
+    /// How progress is shown: auto, tty, plain, json, quiet
+    #[arg(long, value_name = "STYLE", default_value = "auto", env = "COMPOSE_PROGRESS", value_parser = Choice::read)]
+    progress: Choice,
+    /// Say what would be done, and do none of it
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// How many pulls, stops and removals at once; -1 for no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true, env = "COMPOSE_PARALLEL_LIMIT")]
+    parallel: i64,
+    /// Make the networks and volumes too that no service uses
+    #[arg(long)]
+    all_resources: bool,
+    /// Give names as the first Compose did: `project_service_1`
+    #[arg(long)]
+    compatibility: bool,
+    /// Say more
+    #[arg(long, hide = true)]
+    verbose: bool,
+    #[arg(long, hide = true, conflicts_with = "ansi")]
+    no_ansi: bool,
+    #[arg(long, hide = true, value_name = "DIR", conflicts_with = "project_directory")]
+    workdir: Option<PathBuf>,
+}
+
+/// What `--progress` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// As it suits what standard error is.
+    Auto,
+    Is(Style),
+}
+
+impl Choice {
+    fn read(text: &str) -> Result<Choice, String> {
+        match text {
+            "auto" | "" => Ok(Choice::Auto),
+            _ => Style::read(text).map(Choice::Is),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,15 +132,53 @@ impl ProjectFlags {
         Sources {
             files: self.file.clone(),
             project_name: self.project_name.clone(),
-            project_directory: self.project_directory.clone(),
+            project_directory: self.project_directory.clone().or_else(|| self.workdir.clone()),
             env_files: self.env_file.clone(),
             profiles: self.profile.clone(),
+            compatibility: self.compatibility,
+            all_resources: self.all_resources,
         }
+    }
+
+    /// How steps are carried out, as far as the flags before the verb say so.
+    fn manner(&self) -> Manner {
+        Manner { at_once: usize::try_from(self.parallel).ok().filter(|number| *number > 0), ..Manner::default() }
+    }
+
+    fn ansi(&self) -> Ansi {
+        if self.no_ansi { Ansi::Never } else { self.ansi }
+    }
+
+    /// How progress is shown.
+    ///
+    /// # Errors
+    /// `--progress` and `--ansi` contradict each other.
+    fn style(&self) -> Result<Style> {
+        let contradiction = |style: &str, ansi: &str| {
+            Err(Failure::new(format!("cannot use `--progress {style}` together with `--ansi {ansi}`")).hint("leave one of them out"))
+        };
+        match (self.progress, self.ansi()) {
+            (Choice::Auto, Ansi::Never) => Ok(Style::automatic().without_bars()),
+            (Choice::Auto, _) => Ok(Style::automatic()),
+            (Choice::Is(Style::Bars), Ansi::Never) => contradiction("tty", "never"),
+            (Choice::Is(Style::Plain), Ansi::Always) => contradiction("plain", "always"),
+            (Choice::Is(style), _) => Ok(style),
+        }
+    }
+
+    /// What a plan is made for, with the flags before the verb.
+    fn options(&self, options: Options) -> Options {
+        Options { resources: if self.all_resources { Resources::All } else { Resources::Used }, ..options }
+    }
+
+    /// The same flags with progress shown this way, if any is said.
+    fn with_style(&self, style: Option<Style>) -> ProjectFlags {
+        ProjectFlags { progress: style.map_or(self.progress, Choice::Is), ..self.clone() }
     }
 
     /// Whether data on standard output is coloured.
     fn has_colour(&self) -> bool {
-        match self.ansi {
+        match self.ansi() {
             Ansi::Always => true,
             Ansi::Never => false,
             Ansi::Auto => out::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
@@ -101,6 +188,8 @@ impl ProjectFlags {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Join the standard streams to a service's container
+    Attach(attach::Command),
     /// Build the images of services
     Build(build::Command),
     /// Print the project in normal form
@@ -128,6 +217,8 @@ enum Verb {
     Port(port::Command),
     /// List containers
     Ps(ps::Command),
+    /// Publish a project as an artifact of a registry: refused
+    Publish(publish::Command),
     /// Pull the images of services
     Pull(pull::Command),
     /// Restart services
@@ -136,6 +227,8 @@ enum Verb {
     Rm(rm::Command),
     /// Run a one-off command for a service
     Run(Box<run::Command>),
+    /// Set how many containers services have
+    Scale(scale::Command),
     /// Start containers that are there
     Start(operate::Start),
     /// Stop containers
@@ -148,6 +241,8 @@ enum Verb {
     Up(Box<Up>),
     /// Show the version
     Version(version::Command),
+    /// List the volumes of the project
+    Volumes(volumes::Command),
     /// Wait until the containers of services have ended
     Wait(wait::Command),
 }
@@ -155,7 +250,16 @@ enum Verb {
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         let flags = &self.flags;
-        match self.command {
+        let Some(command) = self.command else {
+            if self.version {
+                version::pretty()?
+            } else {
+                out::data(&invocation::help_of("compose"))?
+            };
+            return Ok(0);
+        };
+        match command {
+            Verb::Attach(command) => command.run(home, flags),
             Verb::Build(command) => command.run(home, flags),
             Verb::Config(command) => command.run(flags),
             Verb::Create(command) => command.run(home, flags),
@@ -169,16 +273,19 @@ impl Command {
             Verb::Plan(command) => command.run(home, flags),
             Verb::Port(command) => command.run(home, flags),
             Verb::Ps(command) => command.run(home, flags),
+            Verb::Publish(command) => command.run(),
             Verb::Pull(command) => command.run(home, flags),
             Verb::Restart(command) => command.run(home, flags),
             Verb::Rm(command) => command.run(home, flags),
             Verb::Run(command) => command.run(home, flags),
+            Verb::Scale(command) => command.run(home, flags),
             Verb::Start(command) => command.run(home, flags),
             Verb::Stop(command) => command.run(home, flags),
             Verb::Top(command) => command.run(home, flags),
             Verb::Unpause(command) => command.run(home, flags),
             Verb::Up(command) => command.run(home, flags),
             Verb::Version(command) => command.run(),
+            Verb::Volumes(command) => command.run(home, flags),
             Verb::Wait(command) => command.run(home, flags),
         }
     }

@@ -8,6 +8,7 @@ use crate::cli::listing;
 use crate::cli::listing::Columns;
 use crate::cli::listing::Filter;
 use crate::cli::listing::Row;
+use crate::cli::listing::has_name;
 use crate::cli::listing::holds;
 use crate::cli::out;
 use crate::cli::revive;
@@ -139,7 +140,8 @@ pub fn passes(filters: &[Filter], container: &Container, state: &State) -> bool 
     let wanted = &container.wanted;
     let ports = wording::ports(&state.ports, &wanted.exposed);
     holds(filters, "id", |value| container.id.starts_with(value))
-        && holds(filters, "name", |value| container.name.contains(value.trim_start_matches(['^', '/']).trim_end_matches('$')))
+        // Docker's names begin with a slash, and an expression may say so.
+        && holds(filters, "name", |value| has_name(value, &container.name) || has_name(value, &format!("/{}", container.name)))
         && filters
             .iter()
             .filter(|filter| filter.key == "label")

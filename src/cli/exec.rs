@@ -7,6 +7,7 @@ use crate::cli::revive;
 use crate::cli::spelling;
 use crate::cli::status_of;
 use crate::container;
+use crate::container::DetachKeys;
 use crate::container::Exec;
 use crate::failure::Failure;
 use crate::place::Home;
@@ -47,6 +48,9 @@ pub struct ExecOptions {
     /// Give the command all rights
     #[arg(long)]
     pub privileged: bool,
+    /// The keys that leave the command alone
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q", value_parser = DetachKeys::read)]
+    pub detach_keys: DetachKeys,
 }
 
 impl Command {
@@ -65,6 +69,7 @@ impl Command {
             stdin: self.interactive,
             privileged: self.options.privileged,
             detach: self.options.detach,
+            detach_keys: self.options.detach_keys,
         };
         container::exec(home, &found.id, &exec).map(status_of)
     }

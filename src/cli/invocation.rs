@@ -39,6 +39,13 @@ pub fn read(args: Vec<OsString>) -> Result<Invocation, u8> {
     })
 }
 
+/// The help of a command with others below it.
+pub fn help_of(name: &str) -> String {
+    let mut command = Invocation::command();
+    command.build();
+    command.find_subcommand_mut(name).map(|command| command.render_help().to_string()).unwrap_or_default()
+}
+
 fn as_compose(mut args: Vec<OsString>) -> Vec<OsString> {
     let name = args.first().map(Path::new).and_then(Path::file_name);
     if name.is_some_and(|name| name == "docker-compose") {

@@ -1,5 +1,6 @@
 //! `--format` of the listing commands: a table, JSON by lines, or a template.
 
+use regex::Regex;
 use serde_json::Map;
 use serde_json::Value;
 
@@ -115,6 +116,11 @@ pub fn only_known(filters: &[Filter], known: &[&str]) -> Result<()> {
     }
 }
 
+/// Whether a name is meant by a `name=` filter: by a regular expression that fits any part of it, or letter by letter.
+pub fn has_name(wanted: &str, name: &str) -> bool {
+    wanted == name || Regex::new(wanted).is_ok_and(|wanted| wanted.is_match(name))
+}
+
 /// Whether labels have `name` or `name=value`.
 pub fn has_label<'a>(wanted: &str, lookup: impl Fn(&str) -> Option<&'a str>) -> bool {
     match wanted.split_once('=') {
@@ -146,6 +152,13 @@ mod tests {
         ];
         for (format, expected) in table {
             assert_eq!(text(&rows(), COLUMNS, format).unwrap(), expected, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_filtered_by_an_expression() {
+        for (wanted, fits) in [("web", true), ("^web", false), ("-1$", true), ("w.b", true), ("shop-web-1", true), ("we(", false)] {
+            assert_eq!(has_name(wanted, "shop-web-1"), fits, "{wanted}");
         }
     }
 

@@ -15,10 +15,12 @@ use indicatif::MultiProgress;
 use indicatif::ProgressBar;
 use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
+use serde_json::json;
 
 use crate::cli::out;
 
 pub use builds::BuildWatch;
+pub use objects::Hush;
 pub use objects::ObjectWatch;
 pub use pulls::PullWatch;
 
@@ -27,6 +29,8 @@ pub use pulls::PullWatch;
 pub enum Style {
     Bars,
     Plain,
+    /// One JSON object a line, as docker compose writes it.
+    Json,
     Quiet,
 }
 
@@ -45,9 +49,15 @@ impl Style {
             "auto" | "" => Ok(Style::automatic()),
             "tty" => Ok(Style::Bars),
             "plain" => Ok(Style::Plain),
-            "quiet" => Ok(Style::Quiet),
-            _ => Err("it is one of auto, tty, plain, quiet".to_owned()),
+            "json" | "rawjson" => Ok(Style::Json),
+            "quiet" | "none" => Ok(Style::Quiet),
+            _ => Err("it is one of auto, tty, plain, json, quiet".to_owned()),
         }
+    }
+
+    /// Plain lines in the place of bars.
+    pub fn without_bars(self) -> Style {
+        if self == Style::Bars { Style::Plain } else { self }
     }
 }
 
@@ -109,6 +119,7 @@ impl Progress {
         match self.style {
             Style::Bars if self.bars.println(text).is_ok() => {}
             Style::Quiet => {}
+            Style::Json => out::say(&json!({ "text": text.trim() }).to_string()),
             _ => out::say(text),
         }
     }

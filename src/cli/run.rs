@@ -12,6 +12,7 @@ use crate::container;
 use crate::container::Attach;
 use crate::container::Attached;
 use crate::container::Container;
+use crate::container::DetachKeys;
 use crate::failure::Failure;
 use crate::place::Home;
 
@@ -24,6 +25,9 @@ pub struct Command {
     /// Do not pass signals to the container
     #[arg(long = "sig-proxy", value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     signals: bool,
+    /// The keys that leave the container alone
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q", value_parser = DetachKeys::read)]
+    detach_keys: DetachKeys,
     #[command(flatten)]
     options: ContainerOptions,
 }
@@ -39,7 +43,12 @@ impl Command {
             out::line(&created.id)?;
             return Ok(0);
         }
-        let attach = Attach { stdin: created.wanted.stdin, signals: self.signals && !created.wanted.tty, start: true };
+        let attach = Attach {
+            stdin: created.wanted.stdin,
+            signals: self.signals && !created.wanted.tty,
+            start: true,
+            detach_keys: self.detach_keys,
+        };
         match container::attach(home, &created.id, attach).map_err(|failure| engine_failure(taken_back(home, &created, failure)))? {
             Attached::Exited(code) => Ok(status_of(code)),
             Attached::Detached => Ok(0),

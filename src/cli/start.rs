@@ -11,6 +11,7 @@ use crate::cli::status_of;
 use crate::container;
 use crate::container::Attach;
 use crate::container::Attached;
+use crate::container::DetachKeys;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
@@ -23,6 +24,9 @@ pub struct Command {
     /// Join standard input
     #[arg(short, long)]
     interactive: bool,
+    /// The keys that leave the container alone
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q", value_parser = DetachKeys::read)]
+    detach_keys: DetachKeys,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -38,7 +42,12 @@ impl Command {
                 .hint("name one container, or leave `-a` and `-i` out"));
         };
         let found = container::find(home, name)?;
-        let attach = Attach { stdin: self.interactive && found.wanted.stdin, signals: !found.wanted.tty, start: true };
+        let attach = Attach {
+            stdin: self.interactive && found.wanted.stdin,
+            signals: !found.wanted.tty,
+            start: true,
+            detach_keys: self.detach_keys,
+        };
         match container::attach(home, &found.id, attach).map_err(engine_failure)? {
             Attached::Exited(code) => Ok(status_of(code)),
             Attached::Detached => Ok(0),

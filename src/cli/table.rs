@@ -4,19 +4,26 @@
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
-    /// The least width of a column, its three blanks of distance included.
+    /// The least width of a column, its distance from the next included.
     least: usize,
+    /// Blanks between a column and the next.
+    distance: usize,
 }
 
 impl Table {
     /// A table as `docker ps` sets it.
     pub fn new() -> Table {
-        Table { rows: Vec::new(), least: 10 }
+        Table { rows: Vec::new(), least: 10, distance: 3 }
     }
 
     /// A table as `docker compose ls` and `docker compose images` set it.
     pub fn wide() -> Table {
-        Table { rows: Vec::new(), least: 20 }
+        Table { rows: Vec::new(), least: 20, distance: 3 }
+    }
+
+    /// A table as `docker compose top` sets it.
+    pub fn dense() -> Table {
+        Table { rows: Vec::new(), least: 4, distance: 2 }
     }
 
     /// Adds a row; the first is the headings.
@@ -50,7 +57,7 @@ impl Table {
         let width = |column: usize| {
             let cells = self.rows.iter().filter(|row| column + 1 < row.len());
             let longest = cells.map(|row| row[column].chars().count()).max().unwrap_or(0);
-            (longest + 3).max(self.least)
+            (longest + self.distance).max(self.least)
         };
         (0..columns).map(width).collect()
     }

@@ -165,7 +165,8 @@ pub struct List {
     format: Option<String>,
 }
 
-const COLUMNS: Columns = Columns {
+/// What is listed of a volume.
+pub const COLUMNS: Columns = Columns {
     headings: &[("Driver", "DRIVER"), ("Name", "VOLUME NAME"), ("Mountpoint", "MOUNTPOINT"), ("Scope", "SCOPE"), ("Labels", "LABELS")],
     usual: &["Driver", "Name"],
 };
@@ -197,7 +198,8 @@ impl List {
     }
 }
 
-fn row(home: &Home, volume: &Volume) -> Row {
+/// Docker's fields of one volume.
+pub fn row(home: &Home, volume: &Volume) -> Row {
     let labels: Vec<_> = volume.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let fields = json!({
         "Driver": volume.driver,

@@ -113,6 +113,8 @@ pub struct Manner {
     pub signal: String,
     pub build: BuildManner,
     pub after_fault: AfterFault,
+    /// `--parallel`: how many of the steps that wait for others are under way at once.
+    pub at_once: Option<usize>,
 }
 
 impl Default for Manner {
@@ -124,6 +126,7 @@ impl Default for Manner {
             signal: "SIGKILL".to_owned(),
             build: BuildManner::default(),
             after_fault: AfterFault::Stop,
+            at_once: None,
         }
     }
 }
@@ -275,7 +278,7 @@ impl Work<'_> {
 /// # Errors
 /// It is not in the store.
 pub fn image_of(home: &Home, project: &Project, service: &str) -> Result<Image> {
-    let name = crate::compose::labels::image_name(&project.name, (service, &project.services[service]));
+    let name = crate::compose::labels::image_name(project, (service, &project.services[service]));
     image::find(home, &name)?.ok_or_else(|| {
         Failure::new(format!("cannot make a container of service `{service}`")).because(format!("there is no image `{name}`"))
     })

@@ -42,8 +42,6 @@ pub struct ConfigFlags {
     pub no_env_resolution: bool,
     /// `--lock-image-digests`: only the images.
     pub images_only: bool,
-    /// `--all-resources`
-    pub all_resources: bool,
     /// The services named on the command line; all if none is.
     pub only: Vec<String>,
 }
@@ -85,13 +83,13 @@ pub fn config_in(surroundings: &Surroundings, sources: &Sources, flags: &ConfigF
         if flags.services || flags.volumes || flags.networks || flags.models || flags.hash.is_some() { &[] } else { &flags.only };
     loaded.enable(only);
     loaded.choose(only).map_err(|name| no_service(&name))?;
-    if !flags.all_resources {
+    if !sources.all_resources {
         loaded.prune();
     }
     if !leave.environment && !flags.no_env_resolution {
         load::complete_in(surroundings, &mut loaded)?;
     }
-    let text = match list(&loaded, flags)? {
+    let text = match list(&loaded, super::project::separator(sources, &loaded.environment), flags)? {
         Some(text) => text,
         None => {
             if !flags.no_consistency {
@@ -112,7 +110,7 @@ fn no_service(name: &str) -> Failure {
 }
 
 /// What `--services` and its like print; nothing if none of them is given.
-fn list(loaded: &Loaded, flags: &ConfigFlags) -> Result<Option<String>> {
+fn list(loaded: &Loaded, separator: char, flags: &ConfigFlags) -> Result<Option<String>> {
     let lines: Vec<String> = if flags.services {
         in_order(loaded)
     } else if flags.volumes {
@@ -130,7 +128,7 @@ fn list(loaded: &Loaded, flags: &ConfigFlags) -> Result<Option<String>> {
             .into_iter()
             .collect()
     } else if flags.images {
-        loaded.services.iter().map(|(name, service)| image(loaded, name, service)).collect()
+        loaded.services.iter().map(|(name, service)| image(loaded, separator, (name, service))).collect()
     } else if flags.environment {
         loaded.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
     } else {
@@ -162,9 +160,9 @@ fn in_order(loaded: &Loaded) -> Vec<String> {
 }
 
 /// The image that a service runs: its own, or the one that its build makes.
-fn image(loaded: &Loaded, name: &str, service: &Attributes) -> String {
+fn image(loaded: &Loaded, separator: char, (name, service): (&str, &Attributes)) -> String {
     let own = service.get("image").and_then(Json::as_str).map(str::to_owned);
-    own.unwrap_or_else(|| format!("{}-{name}", loaded.name))
+    own.unwrap_or_else(|| format!("{}{separator}{name}", loaded.name))
 }
 
 fn hashes(loaded: &Loaded, wanted: &str) -> Result<String> {

@@ -48,7 +48,7 @@ pub fn wanted(project: &Project, service: (&str, &Service), image: &Image, peers
 }
 
 fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, peers: &dyn Peers) -> Result<container::Wanted> {
-    let image_name = labels::image_name(&project.name, (name, service));
+    let image_name = labels::image_name(project, (name, service));
     let mut wanted = container::from_image(image, &image_name, service.entrypoint.clone(), service.command.clone());
     if wanted.args.is_empty() {
         return Err(Failure::new("neither the service nor its image says which command to run").hint("set `command:`"));

@@ -20,13 +20,14 @@ pub const VOLUME: &str = "com.docker.compose.volume";
 pub const VERSION: &str = "com.docker.compose.version";
 
 /// The name of a service's container: its own, or `project-service-1`.
-pub fn container_name(project: &str, service: (&str, &Service), number: u32) -> String {
-    service.1.container_name.clone().unwrap_or_else(|| format!("{project}-{}-{number}", service.0))
+pub fn container_name(project: &Project, service: (&str, &Service), number: u32) -> String {
+    let between = project.separator;
+    service.1.container_name.clone().unwrap_or_else(|| format!("{}{between}{}{between}{number}", project.name, service.0))
 }
 
 /// The name of the image a service runs: its own, or `project-service` for one that is built.
-pub fn image_name(project: &str, service: (&str, &Service)) -> String {
-    service.1.image.clone().unwrap_or_else(|| format!("{project}-{}", service.0))
+pub fn image_name(project: &Project, service: (&str, &Service)) -> String {
+    service.1.image.clone().unwrap_or_else(|| format!("{}{}{}", project.name, project.separator, service.0))
 }
 
 /// `redis:service_started:false,db:service_healthy:true`
@@ -38,6 +39,12 @@ pub fn depends_on(service: &Service) -> String {
 /// The services that a container's `depends_on` label names.
 pub fn depended_on(label: &str) -> Vec<String> {
     label.split(',').filter_map(|word| word.split(':').next()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Those of them with whose restart the container restarts too.
+pub fn restarted_with(label: &str) -> Vec<String> {
+    let restarts = |word: &&str| word.rsplit(':').next() == Some("true");
+    label.split(',').filter(restarts).filter_map(|word| word.split(':').next()).map(str::to_owned).collect()
 }
 
 /// The labels that everything of a project carries.

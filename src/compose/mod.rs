@@ -37,9 +37,13 @@ pub use load::Surroundings;
 pub use one_off::OneOff;
 pub use one_off::prepare as prepare_one_off;
 pub use one_off::wanted as one_off;
+pub use project::is_on;
 pub use up::bring_images;
 pub use up::down;
 pub use up::operate;
+pub use up::plan_down;
+pub use up::plan_images;
+pub use up::plan_operate;
 pub use up::plan_up;
 pub use up::up;
 
@@ -56,6 +60,23 @@ pub struct Sources {
     pub env_files: Vec<String>,
     /// `--profile`
     pub profiles: Vec<String>,
+    /// `--compatibility`: names as the first Compose gave them.
+    pub compatibility: bool,
+    /// `--all-resources`: those too that no service uses.
+    pub all_resources: bool,
+}
+
+/// The words of a command line as a shell splits it; nothing if a quote is left open.
+pub fn words(line: &str) -> Option<Vec<String>> {
+    load::words_of(line)
+}
+
+/// The variables of files in the form of `.env`, by name.
+///
+/// # Errors
+/// A file that cannot be read or understood, at its line.
+pub fn variables_of(files: &[PathBuf]) -> Result<std::collections::BTreeMap<String, String>> {
+    load::variables_in(&Surroundings::here(), files)
 }
 
 /// Loads a project: YAML -> interpolation -> extends and include -> merge -> normal form -> checks -> model.
@@ -72,6 +93,8 @@ pub fn load(sources: &Sources) -> Result<Project> {
 /// As [`load()`].
 pub fn load_in(surroundings: &Surroundings, sources: &Sources) -> Result<Project> {
     let mut loaded = load::load_in(surroundings, sources, load::Leave::default(), load::Notation::Json)?;
-    loaded.prune();
-    project::typed(loaded)
+    if !sources.all_resources {
+        loaded.prune();
+    }
+    project::typed(loaded, sources)
 }

@@ -4,6 +4,7 @@
 //! whole is kept in [`Project::normal`], so that nothing is lost and what is not carried out can be named.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -14,6 +15,8 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub struct Project {
     pub name: String,
+    /// Between the parts of a name that we give: `-`, or `_` with `--compatibility`.
+    pub separator: char,
     /// Relative paths are relative to this.
     pub directory: PathBuf,
     /// The files it was loaded from, absolute, in order.
@@ -32,6 +35,20 @@ pub struct Project {
     pub normal: Value,
     /// To be shown on standard error: unset variables, obsolete keys, attributes that are not carried out yet (by name).
     pub warnings: Vec<String>,
+}
+
+impl Project {
+    /// These services and all that they depend on.
+    pub fn needs(&self, services: &[String]) -> BTreeSet<String> {
+        let mut needed = BTreeSet::new();
+        let mut open: Vec<&String> = services.iter().collect();
+        while let Some(name) = open.pop() {
+            if needed.insert(name.clone()) {
+                open.extend(self.services.get(name).into_iter().flat_map(|service| service.depends_on.keys()));
+            }
+        }
+        needed
+    }
 }
 
 /// A service. Durations are as written in normal form (`1m30s`), sizes are bytes in decimal text.

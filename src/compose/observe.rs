@@ -54,6 +54,8 @@ pub struct FoundContainer {
     pub image: String,
     pub image_id: String,
     pub depends_on: Vec<String>,
+    /// The services with whose restart it restarts too.
+    pub restarts_with: Vec<String>,
     pub status: Status,
     pub health: Option<Health>,
     pub exit_code: i32,
@@ -65,6 +67,8 @@ pub struct FoundContainer {
     pub ports: Vec<Port>,
     /// Host ports it asks for when it starts.
     pub wanted_ports: Vec<Port>,
+    /// Names of the volumes it has.
+    pub volumes: Vec<String>,
     /// Its anonymous volumes: where they are mounted, and their names.
     pub anonymous: BTreeMap<String, String>,
     /// What it was made from, if that is known.
@@ -92,7 +96,7 @@ impl FoundResource {
 pub fn observe(home: &Home, project: &Project) -> Result<Found> {
     let mut found = observe_by_name(home, &project.name)?;
     for service in &project.services {
-        let name = labels::image_name(&project.name, (service.0, service.1));
+        let name = labels::image_name(project, (service.0, service.1));
         if let Entry::Vacant(place) = found.images.entry(name) {
             let id = image::find(home, place.key())?.map(|image| image.id);
             place.insert(id);
@@ -145,6 +149,7 @@ fn found_container(home: &Home, (container, state): (&Container, &State), anonym
         image: wanted.image.clone(),
         image_id: wanted.image_id.clone(),
         depends_on: labels::depended_on(&label(labels::DEPENDS_ON)),
+        restarts_with: labels::restarted_with(&label(labels::DEPENDS_ON)),
         status: state.status,
         health: state.health,
         exit_code: state.exit_code,
@@ -152,9 +157,17 @@ fn found_container(home: &Home, (container, state): (&Container, &State), anonym
         shares_network_of,
         ports: state.ports.clone(),
         wanted_ports: wanted.ports.clone(),
+        volumes: wanted.mounts.iter().filter_map(volume_of).collect(),
         anonymous: wanted.mounts.iter().filter_map(is_anonymous).collect(),
         // A recipe that cannot be read only costs the words about what changed.
         recipe: state::find_json(&recipe_path(home, &container.id)).ok().flatten(),
+    }
+}
+
+fn volume_of(mount: &container::Mount) -> Option<String> {
+    match &mount.source {
+        MountSource::Volume { name, .. } => Some(name.clone()),
+        _ => None,
     }
 }
 

@@ -63,7 +63,7 @@ fn awaited(project: &Project, name: &str) -> Vec<Action> {
             _ => return None,
         };
         let service = project.services.get(dependency)?;
-        let containers = vec![labels::container_name(&project.name, (dependency, service), 1)];
+        let containers = vec![labels::container_name(project, (dependency, service), 1)];
         Some(Action::Await { service: dependency.clone(), condition, containers, required: how.required })
     });
     conditions.collect()
@@ -99,7 +99,7 @@ struct Standing<'a> {
 impl Peers for Standing<'_> {
     fn of_service(&self, service: &str) -> Option<String> {
         let model = self.project.services.get(service)?;
-        self.of_name(&labels::container_name(&self.project.name, (service, model), 1))
+        self.of_name(&labels::container_name(self.project, (service, model), 1))
     }
 
     fn of_name(&self, name: &str) -> Option<String> {

@@ -30,6 +30,9 @@ pub struct Plan {
     /// What the user should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Containers that run and stay as they are, by name.
+    #[serde(skip)]
+    pub kept: Vec<String>,
 }
 
 /// One thing to do.
@@ -143,7 +146,7 @@ impl Plan {
     /// Only the steps that bring images.
     pub fn images(&self) -> Plan {
         let steps = self.steps.iter().filter(|step| step.brings_image()).map(|step| Step { after: Vec::new(), ..step.clone() });
-        Plan { steps: steps.collect(), warnings: Vec::new() }
+        Plan { steps: steps.collect(), ..Plan::default() }
     }
 }
 
@@ -207,11 +210,14 @@ pub struct Options {
     pub services: Vec<String>,
     pub dependencies: Dependencies,
     pub recreate: Recreate,
+    /// The same for those that are not named, but depended on.
+    pub recreate_dependencies: Recreate,
     /// `--scale`, by service.
     pub scale: BTreeMap<String, u32>,
     pub orphans: Orphans,
     pub start: Start,
     pub images: Images,
+    pub resources: Resources,
 }
 
 /// Whether what a service depends on is brought up too.
@@ -230,7 +236,7 @@ pub enum Dependencies {
 pub enum Recreate {
     #[default]
     Changed,
-    /// `--force-recreate`
+    /// `--force-recreate`, `--always-recreate-deps`
     Always,
     /// `--no-recreate`
     Never,
@@ -253,6 +259,16 @@ pub enum Start {
     Yes,
     /// `--no-start`, `create`
     No,
+}
+
+/// Which networks and volumes are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resources {
+    /// Those of the chosen services.
+    #[default]
+    Used,
+    /// `--all-resources`
+    All,
 }
 
 /// Which images are brought.

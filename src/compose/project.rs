@@ -8,15 +8,17 @@ use serde_json::Value as Json;
 use crate::failure::Doing;
 use crate::failure::Result;
 
+use super::Sources;
 use super::load::Attributes;
 use super::load::Loaded;
 use super::model::FileObject;
 use super::model::Project;
 
 /// Reads the values of a loaded project into types.
-pub(super) fn typed(loaded: Loaded) -> Result<Project> {
+pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
     let normal = loaded.values();
     Ok(Project {
+        separator: separator(sources, &loaded.environment),
         services: all("service", &loaded.services)?,
         disabled: all("service", &loaded.disabled)?,
         networks: all("network", &loaded.networks)?,
@@ -38,6 +40,16 @@ fn all<T: DeserializeOwned>(kind: &str, resources: &BTreeMap<String, Attributes>
         Ok((name.clone(), value))
     };
     resources.iter().map(read).collect()
+}
+
+/// What stands between the parts of a name that we give.
+pub(super) fn separator(sources: &Sources, environment: &BTreeMap<String, String>) -> char {
+    if sources.compatibility || is_on(environment, "COMPOSE_COMPATIBILITY") { '_' } else { '-' }
+}
+
+/// Whether a variable switches something on, as docker compose reads it.
+pub fn is_on(environment: &BTreeMap<String, String>, name: &str) -> bool {
+    environment.get(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "t" | "true" | "y" | "yes"))
 }
 
 /// Configs or secrets, with what their variables hold.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::compose::apply;
 use crate::compose::apply::Job;
+use crate::compose::apply::Kind;
 use crate::compose::apply::Manner;
+use crate::compose::apply::Phase;
 use crate::compose::apply::Watch;
 use crate::compose::convert;
 use crate::compose::model::Project;
@@ -30,6 +32,28 @@ pub fn plan_up(home: &Home, project: &Project, options: &Options) -> Result<Plan
     plan::up(project, &found, options, &recipes(project)?)
 }
 
+/// Plans a `down` and changes nothing.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn plan_down(home: &Home, name: &str, options: &DownOptions) -> Result<Plan> {
+    Ok(plan::down(name, &observe::observe_by_name(home, name)?, options))
+}
+
+/// Plans a start, stop, restart … and changes nothing.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn plan_operate(home: &Home, name: &str, (services, operation): (&[String], Operation)) -> Result<Plan> {
+    Ok(plan::operate(&observe::observe_by_name(home, name)?, services, operation))
+}
+
+/// A plan of steps that do not come after each other, such as pulls.
+pub fn plan_images(actions: Vec<Action>) -> Plan {
+    let steps = actions.into_iter().map(|action| plan::Step { action, after: Vec::new(), cause: None }).collect();
+    Plan { steps, ..Plan::default() }
+}
+
 /// Brings a project up: images first, then, with what they are now, all the rest.
 ///
 /// # Errors
@@ -50,6 +74,7 @@ pub fn up(home: &Home, project: &Project, options: &Options, (manner, watch): (M
     };
     plan.warnings.iter().for_each(|warning| watch.warn(warning));
     uncarried(project, &plan).iter().for_each(|warning| watch.warn(warning));
+    plan.kept.iter().for_each(|name| watch.event(Kind::Container, name, Phase::Running));
     apply::apply(&job(&found), &plan)
 }
 
@@ -94,8 +119,7 @@ pub fn bring_images(home: &Home, project: &Project, actions: Vec<Action>, (manne
 
 /// Carries out steps that do not come after each other.
 pub(super) fn carry_out(home: &Home, project: &Project, actions: Vec<Action>, (manner, watch): (Manner, &dyn Watch)) -> Result<()> {
-    let steps = actions.into_iter().map(|action| plan::Step { action, after: Vec::new(), cause: None }).collect();
-    let plan = Plan { steps, warnings: Vec::new() };
+    let plan = plan_images(actions);
     let (found, recipes) = (observe::observe_by_name(home, &project.name)?, BTreeMap::new());
     let job = Job { home, name: &project.name, project: Some(project), found: &found, recipes: &recipes, manner, watch };
     apply::apply(&job, &plan)

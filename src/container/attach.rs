@@ -20,6 +20,7 @@ use super::Attached;
 use super::Container;
 use super::Logs;
 use super::client;
+use super::input::DetachKeys;
 use super::input::Heard;
 use super::input::Input;
 use super::input::Keys;
@@ -60,7 +61,7 @@ pub fn attach(home: &Home, id: &str, attach: Attach) -> Result<Attached> {
         false => (None, None),
     };
     let input = match attach.stdin && container.wanted.stdin {
-        true => open_input(home, &container, terminal.as_ref())?,
+        true => open_input(home, &container, terminal.as_ref(), attach.detach_keys)?,
         false => None,
     };
     let mut joint = Joint { home, container: &container, attach, log, talk, signals, input, terminal, requests_to_stop: 0 };
@@ -94,9 +95,9 @@ fn join_terminal(home: &Home, container: &Container) -> Result<(Option<Raw>, Opt
     Ok((raw, Some(terminal)))
 }
 
-fn open_input(home: &Home, container: &Container, terminal: Option<&OwnedFd>) -> Result<Option<Input>> {
+fn open_input(home: &Home, container: &Container, terminal: Option<&OwnedFd>, keys: DetachKeys) -> Result<Option<Input>> {
     let (to, keys) = match terminal {
-        Some(terminal) => (terminal.try_clone().doing(|| "cannot use the container's terminal")?, Keys::Detach),
+        Some(terminal) => (terminal.try_clone().doing(|| "cannot use the container's terminal")?, Keys::Detach(keys)),
         None => {
             let path = home.container_run(&container.id).join("in");
             match rustix::fs::open(&path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {

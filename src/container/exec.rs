@@ -28,6 +28,7 @@ use crate::runtime::Cgroup;
 use crate::runtime::Process;
 use crate::runtime::Stdio;
 use crate::sys::child;
+use crate::sys::child::Fork;
 
 use super::Container;
 use super::Exec;
@@ -139,7 +140,8 @@ fn run_on_terminal(entry: &Entry, exec: &Exec) -> Result<i32> {
     let master = process.terminal.take().ok_or_else(|| Failure::new("cannot find the command's terminal"))?;
     let raw = Raw::enter().doing(|| "cannot change the terminal's mode")?;
     let copy = || master.try_clone().doing(|| "cannot use the command's terminal");
-    let input = if exec.stdin { Some(Input::new(copy()?, Keys::Plain).doing(|| "cannot use the command's terminal")?) } else { None };
+    let keys = Keys::Detach(exec.detach_keys);
+    let input = if exec.stdin { Some(Input::new(copy()?, keys).doing(|| "cannot use the command's terminal")?) } else { None };
     let outputs = vec![(1, copy()?)];
     let code = Joint { process, outputs, input, terminal: Some(master) }.stay();
     drop(raw);
@@ -189,15 +191,38 @@ impl Joint {
             self.show_output()?;
             if happened.typed
                 && let Some(input) = &mut self.input
-                && !matches!(input.pass_on(), Ok(Heard::Bytes | Heard::Detach))
             {
-                self.input = None; // closes the pipe: the command sees the end of its input
+                match input.pass_on() {
+                    Ok(Heard::Bytes) => {}
+                    Ok(Heard::Detach) => return self.leave(),
+                    Ok(Heard::End) | Err(_) => self.input = None, // closes the pipe: the command sees the end of its input
+                }
             }
             if happened.ended {
                 self.show_output()?; // what it said with its last breath
                 return wait_for(&self.process);
             }
         }
+    }
+
+    /// The command goes on without us. A process of ours stays with its terminal, which would hang up with its last holder.
+    fn leave(self) -> Result<i32> {
+        if let Fork::Parent(_) = child::fork().doing(|| "cannot leave the command alone")? {
+            return Ok(0);
+        }
+        let mut bytes = [0; 32 * 1024];
+        let stayed = (|| {
+            rustix::process::setsid()?;
+            let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::stdio::dup2_stdin(&null)?;
+            rustix::stdio::dup2_stdout(&null)?;
+            rustix::stdio::dup2_stderr(&null)?;
+            let Some(terminal) = &self.terminal else { return Ok(()) };
+            rustix::io::ioctl_fionbio(terminal, false)?;
+            while rustix::io::read(terminal, &mut bytes)? > 0 {}
+            rustix::io::Result::Ok(())
+        })();
+        std::process::exit(i32::from(stayed.is_err()));
     }
 
     fn sleep(&self, signals: &Signals) -> Result<Happened> {

@@ -7,8 +7,57 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::PollFlags;
 
-/// Docker's keys to leave a container alone with its terminal: ctrl-p ctrl-q.
-const DETACH: [u8; 2] = [0x10, 0x11];
+/// The most keys that a sequence to leave a container alone may have.
+const MOST_KEYS: usize = 8;
+
+/// The keys that, typed one after the other, leave a container alone with its terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DetachKeys {
+    keys: [u8; MOST_KEYS],
+    length: usize,
+}
+
+impl Default for DetachKeys {
+    /// Docker's: ctrl-p ctrl-q.
+    fn default() -> DetachKeys {
+        DetachKeys { keys: [0x10, 0x11, 0, 0, 0, 0, 0, 0], length: 2 }
+    }
+}
+
+impl DetachKeys {
+    /// Reads `ctrl-p,ctrl-q`, `a`, `ctrl-a,d`; an empty text means none.
+    ///
+    /// # Errors
+    /// Not such a list.
+    pub fn read(text: &str) -> std::result::Result<DetachKeys, String> {
+        let mut read = DetachKeys { keys: [0; MOST_KEYS], length: 0 };
+        for word in text.split(',').filter(|word| !word.is_empty()) {
+            if read.length == MOST_KEYS {
+                return Err(format!("there may be {MOST_KEYS} keys at most"));
+            }
+            read.keys[read.length] =
+                key(word).ok_or_else(|| format!("there is no key `{word}`: write a letter, or `ctrl-` and a letter"))?;
+            read.length += 1;
+        }
+        Ok(read)
+    }
+
+    fn keys(&self) -> &[u8] {
+        &self.keys[..self.length]
+    }
+}
+
+/// The byte that a terminal sends for a key.
+fn key(word: &str) -> Option<u8> {
+    if let [byte] = word.as_bytes() {
+        return Some(*byte);
+    }
+    match word.strip_prefix("ctrl-")?.as_bytes() {
+        [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
+        [sign @ (b'@' | b'[' | b'\\' | b']' | b'^' | b'_')] => Some(sign - b'@'),
+        _ => None,
+    }
+}
 
 /// What reading our input led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +72,7 @@ pub(super) enum Heard {
 /// Whether the detach keys mean anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keys {
-    Detach,
+    Detach(DetachKeys),
     Plain,
 }
 
@@ -85,21 +134,25 @@ impl Input {
 
     /// Takes in bytes, holding back the beginning of the detach keys.
     fn sift(&mut self, bytes: &[u8]) -> Heard {
-        if self.keys == Keys::Plain {
-            self.waiting.extend_from_slice(bytes);
-            return Heard::Bytes;
-        }
+        let detach = match &self.keys {
+            Keys::Detach(keys) if !keys.keys().is_empty() => *keys,
+            _ => {
+                self.waiting.extend_from_slice(bytes);
+                return Heard::Bytes;
+            }
+        };
+        let detach = detach.keys();
         for byte in bytes {
-            if *byte == DETACH[self.pressed] {
+            if *byte == detach[self.pressed] {
                 self.pressed += 1;
-                if self.pressed == DETACH.len() {
+                if self.pressed == detach.len() {
                     self.waiting.clear();
                     return Heard::Detach;
                 }
                 continue;
             }
-            self.waiting.extend_from_slice(&DETACH[..self.pressed]);
-            self.pressed = usize::from(*byte == DETACH[0]);
+            self.waiting.extend_from_slice(&detach[..self.pressed]);
+            self.pressed = usize::from(*byte == detach[0]);
             if self.pressed == 0 {
                 self.waiting.push(*byte);
             }
@@ -122,16 +175,28 @@ mod tests {
         (input.waiting, heard)
     }
 
+    const USUAL: Keys = Keys::Detach(DetachKeys { keys: [0x10, 0x11, 0, 0, 0, 0, 0, 0], length: 2 });
+
+    #[test]
+    fn detach_keys_are_read_as_docker_reads_them() {
+        assert_eq!(DetachKeys::read("ctrl-p,ctrl-q"), Ok(DetachKeys::default()));
+        assert_eq!(DetachKeys::read("ctrl-a,d").unwrap().keys(), [1, b'd']);
+        assert_eq!(DetachKeys::read("ctrl-\\").unwrap().keys(), [0x1c]);
+        assert!(DetachKeys::read("ctrl-1").is_err());
+        assert_eq!(sifted(Keys::Detach(DetachKeys::read("x").unwrap()), &[b"ax"]).1, Heard::Detach);
+        assert_eq!(sifted(Keys::Detach(DetachKeys::read("").unwrap()), &[b"\x10\x11"]).0, b"\x10\x11");
+    }
+
     #[test]
     fn the_detach_keys_are_found_also_in_two_parts() {
-        assert_eq!(sifted(Keys::Detach, &[b"a\x10", b"\x11"]).1, Heard::Detach);
-        assert_eq!(sifted(Keys::Detach, &[b"\x10\x10\x11"]).1, Heard::Detach);
+        assert_eq!(sifted(USUAL, &[b"a\x10", b"\x11"]).1, Heard::Detach);
+        assert_eq!(sifted(USUAL, &[b"\x10\x10\x11"]).1, Heard::Detach);
         assert_eq!(sifted(Keys::Plain, &[b"\x10\x11"]), (b"\x10\x11".to_vec(), Heard::Bytes));
     }
 
     #[test]
     fn half_the_detach_keys_are_passed_on() {
-        assert_eq!(sifted(Keys::Detach, &[b"a\x10", b"b"]), (b"a\x10b".to_vec(), Heard::Bytes));
-        assert_eq!(sifted(Keys::Detach, &[b"\x11"]), (b"\x11".to_vec(), Heard::Bytes));
+        assert_eq!(sifted(USUAL, &[b"a\x10", b"b"]), (b"a\x10b".to_vec(), Heard::Bytes));
+        assert_eq!(sifted(USUAL, &[b"\x11"]), (b"\x11".to_vec(), Heard::Bytes));
     }
 }

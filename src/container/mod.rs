@@ -46,6 +46,7 @@ pub use create::create;
 pub use create::remove;
 pub use exec::exec;
 pub use from_image::from_image;
+pub use input::DetachKeys;
 pub use logs::logs;
 pub use record::find;
 pub use record::list;
@@ -312,6 +313,7 @@ pub struct Exec {
     pub stdin: bool,
     pub privileged: bool,
     pub detach: bool,
+    pub detach_keys: DetachKeys,
 }
 
 /// How a foreground `run`, `start -a` or `attach` is joined to a container.
@@ -322,6 +324,8 @@ pub struct Attach {
     pub signals: bool,
     /// Starts the container once we are joined; else it must run.
     pub start: bool,
+    /// Typed on a terminal, they leave the container alone.
+    pub detach_keys: DetachKeys,
 }
 
 /// How an [`attach()`] ended.

@@ -6,6 +6,7 @@
 mod support;
 
 mod build;
+mod commands;
 mod down;
 mod exec;
 mod getting_started;

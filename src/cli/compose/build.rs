@@ -4,15 +4,20 @@ use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::plan;
 use crate::cli::compose::session;
 use crate::cli::compose::session::Stage;
 use crate::cli::out;
 use crate::cli::progress::Style;
+use crate::cli::spelling;
 use crate::compose;
 use crate::compose::BuildManner;
 use crate::compose::Manner;
 use crate::compose::labels;
 use crate::compose::plan::Action;
+use crate::compose::plan::Dependencies;
+use crate::failure::Failure;
+use crate::failure::Result;
 use crate::place::Home;
 
 #[derive(Debug, Args)]
@@ -29,34 +34,89 @@ pub struct Command {
     /// Say nothing of the progress
     #[arg(short, long)]
     quiet: bool,
+    /// Build what the named services depend on too
+    #[arg(long)]
+    with_dependencies: bool,
+    #[command(flatten)]
+    docker: DockersOwn,
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
 
+/// Flags that mean something to BuildKit alone.
+#[derive(Debug, Args)]
+struct DockersOwn {
+    /// There is one builder, this program
+    #[arg(long, value_name = "NAME")]
+    builder: Option<String>,
+    /// Limit of memory; a build has none
+    #[arg(short, long, value_name = "SIZE", value_parser = spelling::size)]
+    memory: Option<u64>,
+    /// Attestations of provenance are not made
+    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    provenance: Option<String>,
+    /// Lists of the parts of an image are not made
+    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    sbom: Option<String>,
+    #[arg(long, hide = true)]
+    compress: bool,
+    #[arg(long, hide = true)]
+    force_rm: bool,
+    #[arg(long, hide = true)]
+    no_rm: bool,
+    #[arg(long = "parallel", id = "parallel-builds", hide = true)]
+    parallel: bool,
+}
+
+impl DockersOwn {
+    /// Refuses what was asked for and cannot be, warns of what makes no difference.
+    fn check(&self) -> Result<()> {
+        let is_on = |mode: &Option<String>| mode.as_ref().is_some_and(|mode| mode != "false");
+        for (flag, wanted) in [("--provenance", is_on(&self.provenance)), ("--sbom", is_on(&self.sbom))] {
+            if wanted {
+                return Err(Failure::new(format!("cannot build with `{flag}`"))
+                    .because("attestations are not made here")
+                    .hint(format!("leave `{flag}` out")));
+            }
+        }
+        let idle = [
+            ("--builder", self.builder.as_ref().is_some_and(|name| name != "default")),
+            ("--memory", self.memory.is_some_and(|size| size > 0)),
+            ("--compress", self.compress),
+        ];
+        for (flag, _) in idle.iter().filter(|(_, given)| *given) {
+            out::warn(&format!("`{flag}` makes no difference here"));
+        }
+        Ok(())
+    }
+}
+
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
+        self.docker.check()?;
         let project = session::project(flags, &self.services)?;
         session::require(&project, &self.services)?;
-        let chosen = project.services.iter().filter(|(name, _)| self.services.is_empty() || self.services.contains(name));
-        let buildable = chosen.filter(|(_, service)| service.build.is_some());
+        let chosen =
+            session::chosen(&project, &self.services, if self.with_dependencies { Dependencies::Included } else { Dependencies::Left });
+        let buildable = chosen.iter().map(|name| (name, &project.services[name])).filter(|(_, service)| service.build.is_some());
         let actions: Vec<_> = buildable
-            .map(|(name, service)| Action::BuildImage { service: name.clone(), image: labels::image_name(&project.name, (name, service)) })
+            .map(|(name, service)| Action::BuildImage { service: name.clone(), image: labels::image_name(&project, (name, service)) })
             .collect();
         if actions.is_empty() {
             out::warn("no service to build");
             return Ok(0);
         }
-        let mut flags = flags.clone();
-        if self.quiet {
-            flags.progress = Style::Quiet;
+        if flags.dry_run {
+            return plan::show(&compose::plan_images(actions));
         }
+        let flags = flags.with_style(self.quiet.then_some(Style::Quiet));
         let argument = |word: String| match word.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (word, None),
         };
         let build = BuildManner { no_cache: self.no_cache, pull: self.pull, args: self.build_arg.into_iter().map(argument).collect() };
         let stage = Stage::new(&flags)?;
-        compose::bring_images(home, &project, actions, (Manner { build, ..Manner::default() }, &stage.watch()))?;
+        compose::bring_images(home, &project, actions, (Manner { build, ..flags.manner() }, &stage.watch()))?;
         Ok(0)
     }
 }

@@ -71,7 +71,7 @@ pub struct Command {
 impl Command {
     pub fn run(self, flags: &ProjectFlags) -> Outcome {
         let (quiet, output) = (self.quiet, self.output.clone());
-        let printed = compose::config(&flags.sources(), &self.flags())?;
+        let printed = compose::config(&flags.sources(), &self.flags(flags))?;
         printed.warnings.iter().for_each(|warning| out::warn(warning));
         match output {
             _ if quiet => {}
@@ -81,7 +81,7 @@ impl Command {
         Ok(0)
     }
 
-    fn flags(self) -> ConfigFlags {
+    fn flags(self, flags: &ProjectFlags) -> ConfigFlags {
         ConfigFlags {
             format: self.format.unwrap_or_default(),
             services: self.services,
@@ -94,7 +94,8 @@ impl Command {
             variables: self.variables,
             hash: self.hash,
             no_interpolate: self.no_interpolate,
-            no_normalize: self.no_normalize,
+            // As in docker compose, the first Compose's names come with its form.
+            no_normalize: self.no_normalize || flags.compatibility,
             no_path_resolution: self.no_path_resolution,
             no_consistency: self.no_consistency,
             no_env_resolution: self.no_env_resolution,

@@ -4,12 +4,12 @@ use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::plan;
 use crate::cli::compose::session;
 use crate::cli::compose::session::Stage;
 use crate::cli::compose::up::Making;
 use crate::cli::revive;
 use crate::compose;
-use crate::compose::Manner;
 use crate::compose::plan::Start;
 use crate::place::Home;
 
@@ -26,9 +26,13 @@ impl Command {
         let project = session::project(flags, &self.services)?;
         let mut options = self.making.options(&project, self.services.clone())?;
         options.start = Start::No;
+        let options = flags.options(options);
+        if flags.dry_run {
+            return plan::show(&compose::plan_up(home, &project, &options)?);
+        }
         revive(home);
-        let stage = Stage::new(&self.making.flags(flags))?;
-        compose::up(home, &project, &options, (Manner::default(), &stage.watch()))?;
+        let stage = Stage::new(flags)?.hushed(self.making.hush());
+        compose::up(home, &project, &options, (flags.manner(), &stage.watch()))?;
         Ok(0)
     }
 }

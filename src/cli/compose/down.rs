@@ -5,6 +5,8 @@ use clap::ValueEnum;
 
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::plan;
+use crate::cli::compose::session;
 use crate::cli::compose::session::Session;
 use crate::cli::compose::session::Stage;
 use crate::cli::out;
@@ -48,7 +50,7 @@ impl Down {
         let options = DownOptions {
             services: self.services.clone(),
             known,
-            orphans: self.remove_orphans,
+            orphans: self.remove_orphans || session::is_on(session.project.as_ref(), "COMPOSE_REMOVE_ORPHANS"),
             volumes: self.volumes,
             images: self.images(&session),
         };
@@ -56,8 +58,11 @@ impl Down {
             grace: self.patience.grace(),
             volumes: if self.volumes { Volumes::Remove } else { Volumes::Keep },
             after_fault: AfterFault::GoOn,
-            ..Manner::default()
+            ..flags.manner()
         };
+        if flags.dry_run {
+            return plan::show(&compose::plan_down(home, &session.name, &options)?);
+        }
         let stage = Stage::new(flags)?;
         let plan = compose::down(home, &session.name, &options, (manner, &stage.watch()))?;
         if plan.is_empty() {
@@ -67,11 +72,23 @@ impl Down {
     }
 
     fn images(&self, session: &Session) -> Vec<String> {
-        let (Some(which), Some(project)) = (self.rmi, &session.project) else { return Vec::new() };
-        let chosen = project.services.iter().filter(|(_, service)| which == Which::All || service.image.is_none());
-        let mut names: Vec<_> = chosen.map(|(name, service)| labels::image_name(&project.name, (name, service))).collect();
+        let Some(which) = self.rmi else { return Vec::new() };
+        let Some(project) = &session.project else { return images_of(session, which) };
+        let named = |name: &String| self.services.is_empty() || self.services.contains(name);
+        let chosen = project.services.iter().filter(|(name, service)| named(name) && (which == Which::All || service.image.is_none()));
+        let mut names: Vec<_> = chosen.map(|(name, service)| labels::image_name(project, (name, service))).collect();
         names.sort();
         names.dedup();
         names
     }
+}
+
+/// The images of the containers, where there are no files to ask.
+fn images_of(session: &Session, which: Which) -> Vec<String> {
+    let own = |service: &str| ['-', '_'].map(|between| format!("{}{between}{service}", session.name));
+    let chosen = session.found.containers.iter().filter(|found| which == Which::All || own(&found.service).contains(&found.image));
+    let mut names: Vec<_> = chosen.map(|found| found.image.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
 }

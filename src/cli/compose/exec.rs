@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::plan;
 use crate::cli::compose::session::Session;
 use crate::cli::exec::ExecOptions;
 use crate::cli::spelling;
@@ -39,6 +40,9 @@ impl Command {
     pub fn run(mut self, home: &Home, flags: &ProjectFlags) -> Outcome {
         let session = Session::begin(home, flags)?;
         let found = session.running(&self.words.remove(0), self.index)?;
+        if flags.dry_run {
+            return plan::say(&[format!("run in container {}: {}", found.name, self.words.join(" "))]);
+        }
         let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let exec = Exec {
             args: self.words,
@@ -49,6 +53,7 @@ impl Command {
             stdin: !self.options.detach,
             privileged: self.options.privileged,
             detach: self.options.detach,
+            detach_keys: self.options.detach_keys,
         };
         container::exec(home, &found.id, &exec).map(status_of)
     }

@@ -1,5 +1,7 @@
 //! `coracle compose images`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
@@ -33,10 +35,10 @@ impl Command {
         let listed = image::list(home)?;
         let mut table = Table::wide();
         table.row(["CONTAINER", "REPOSITORY", "TAG", "PLATFORM", "IMAGE ID", "SIZE", "CREATED"]);
-        let mut values = Vec::new();
+        let (mut values, mut ids) = (Vec::new(), BTreeSet::new());
         for found in session.containers(&self.services) {
             if self.quiet {
-                out::line(found.image_id.trim_start_matches("sha256:"))?;
+                ids.insert(found.image_id.trim_start_matches("sha256:").to_owned());
                 continue;
             }
             let image = listed.iter().find(|listed| listed.id == found.image_id);
@@ -52,11 +54,11 @@ impl Command {
                 platform,
                 short(&found.image_id).to_owned(),
                 units::size_text(size),
-                units::ago_text(&created),
+                if created.is_empty() { "N/A".to_owned() } else { units::ago_text(&created) },
             ]);
         }
         match self.format.as_str() {
-            _ if self.quiet => {}
+            _ if self.quiet => out::data(&ids.iter().map(|id| format!("{id}\n")).collect::<String>())?,
             "json" => out::line(&serde_json::Value::from(values).to_string())?,
             _ => out::data(&table.text())?,
         }

@@ -9,6 +9,7 @@ use crate::cli::Outcome;
 use crate::cli::container_list::is_up;
 use crate::cli::listing;
 use crate::cli::listing::Filter;
+use crate::cli::listing::has_name;
 use crate::cli::listing::holds;
 use crate::cli::out;
 use crate::cli::revive;
@@ -30,7 +31,7 @@ pub struct Command {
     #[arg(long, value_parser = listing::filter)]
     filter: Vec<Filter>,
     /// `table` or `json`
-    #[arg(long, value_parser = ["table", "json"], default_value = "table")]
+    #[arg(long, value_parser = ["table", "pretty", "json"], default_value = "table")]
     format: String,
 }
 
@@ -55,7 +56,7 @@ impl Command {
             listed.files = found.wanted.labels.get(labels::CONFIG_FILES).cloned().unwrap_or_default();
             listed.runs |= is_up(state.status);
         }
-        projects.retain(|name, listed| (self.all || listed.runs) && holds(&self.filter, "name", |value| name.contains(value)));
+        projects.retain(|name, listed| (self.all || listed.runs) && holds(&self.filter, "name", |value| has_name(value, name)));
         self.print(&projects)?;
         Ok(0)
     }

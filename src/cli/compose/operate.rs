@@ -1,21 +1,33 @@
 //! `coracle compose start`, `stop`, `restart`, `pause`, `unpause`
 
+use std::time::Duration;
+
 use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::plan;
+use crate::cli::compose::session;
 use crate::cli::compose::session::Session;
 use crate::cli::compose::session::Stage;
+use crate::cli::compose::up::waiting;
 use crate::cli::stop::Patience;
 use crate::compose;
 use crate::compose::AfterFault;
 use crate::compose::Manner;
 use crate::compose::plan::Operation;
 use crate::failure::Failure;
+use crate::failure::Result;
 use crate::place::Home;
 
 #[derive(Debug, Args)]
 pub struct Start {
+    /// Wait until the services run or are healthy
+    #[arg(long)]
+    wait: bool,
+    /// Seconds that `--wait` waits at most
+    #[arg(long, value_name = "SECONDS")]
+    wait_timeout: Option<u64>,
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
@@ -32,6 +44,9 @@ pub struct Stop {
 pub struct Restart {
     #[command(flatten)]
     patience: Patience,
+    /// Leave services alone whose `depends_on` asks for a restart with these
+    #[arg(long)]
+    no_deps: bool,
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
@@ -50,51 +65,74 @@ pub struct Unpause {
 
 impl Start {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        run(home, flags, (&self.services, Operation::Start), Manner::default())
+        let session = Session::begin(home, flags)?;
+        session.knows(&self.services)?;
+        let bare = self.services.iter().find(|service| session.containers(std::slice::from_ref(*service)).is_empty());
+        if let Some(service) = bare {
+            return Err(Failure::new(format!("service \"{service}\" has no container to start"))
+                .hint(format!("make one with `coracle compose up -d {service}`")));
+        }
+        let status = carry_out(home, flags, (&session.name, &self.services, Operation::Start), flags.manner())?;
+        if self.wait && !flags.dry_run {
+            let project = session::project(flags, &self.services)?;
+            let stage = Stage::new(flags)?;
+            waiting::until_ready(home, (&project, &self.services), (&stage.watch(), self.wait_timeout.map(Duration::from_secs)))?;
+        }
+        Ok(status)
     }
 }
 
 impl Stop {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        let manner = Manner { grace: self.patience.grace(), after_fault: AfterFault::GoOn, ..Manner::default() };
+        let manner = Manner { grace: self.patience.grace(), after_fault: AfterFault::GoOn, ..flags.manner() };
         run(home, flags, (&self.services, Operation::Stop), manner)
     }
 }
 
 impl Restart {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        let manner = Manner { grace: self.patience.grace(), ..Manner::default() };
-        run(home, flags, (&self.services, Operation::Restart), manner)
+        let manner = Manner { grace: self.patience.grace(), ..flags.manner() };
+        let operation = if self.no_deps { Operation::RestartAlone } else { Operation::Restart };
+        run(home, flags, (&self.services, operation), manner)
     }
 }
 
 impl Pause {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        run(home, flags, (&self.services, Operation::Pause), Manner::default())
+        run(home, flags, (&self.services, Operation::Pause), flags.manner())
     }
 }
 
 impl Unpause {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        run(home, flags, (&self.services, Operation::Unpause), Manner::default())
+        run(home, flags, (&self.services, Operation::Unpause), flags.manner())
     }
 }
 
 /// Does something to the containers of services.
 ///
 /// # Errors
-/// What could not be done; a service that is not there, or has no container to start.
+/// What could not be done; a service that is not there.
 pub fn run(home: &Home, flags: &ProjectFlags, (services, operation): (&[String], Operation), manner: Manner) -> Outcome {
     let session = Session::begin(home, flags)?;
     session.knows(services)?;
-    if operation == Operation::Start {
-        let bare = services.iter().find(|service| session.containers(std::slice::from_ref(*service)).is_empty());
-        if let Some(service) = bare {
-            return Err(Failure::new(format!("service \"{service}\" has no container to start"))
-                .hint(format!("make one with `coracle compose up -d {service}`")));
-        }
+    carry_out(home, flags, (&session.name, services, operation), manner)
+}
+
+/// Carries an operation out, or says what it would do.
+///
+/// # Errors
+/// What could not be done.
+pub fn carry_out(
+    home: &Home,
+    flags: &ProjectFlags,
+    (project, services, operation): (&str, &[String], Operation),
+    manner: Manner,
+) -> Result<u8> {
+    if flags.dry_run {
+        return plan::show(&compose::plan_operate(home, project, (services, operation))?);
     }
     let stage = Stage::new(flags)?;
-    compose::operate(home, &session.name, (services, operation), (manner, &stage.watch()))?;
+    compose::operate(home, project, (services, operation), (manner, &stage.watch()))?;
     Ok(0)
 }

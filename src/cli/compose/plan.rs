@@ -1,4 +1,4 @@
-//! `coracle compose plan`
+//! `coracle compose plan`, and what `--dry-run` prints.
 
 use clap::Args;
 use clap::ValueEnum;
@@ -9,21 +9,31 @@ use crate::cli::compose::session;
 use crate::cli::compose::up::Making;
 use crate::cli::out;
 use crate::compose;
+use crate::compose::plan::Plan;
+use crate::failure::Result;
 use crate::place::Home;
 
 #[derive(Debug, Args)]
 pub struct Command {
     #[command(flatten)]
     making: Making,
-    /// How the plan is printed
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    shape: Shape,
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Shape {
+    /// How the plan is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
+    #[default]
     Text,
     Json,
 }
@@ -35,12 +45,46 @@ impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         let project = session::project(flags, &self.services)?;
         let options = self.making.options(&project, self.services.clone())?;
-        let plan = compose::plan_up(home, &project, &options)?;
-        plan.warnings.iter().for_each(|warning| out::warn(warning));
-        match self.format {
-            Format::Text => out::data(&plan.to_string())?,
-            Format::Json => out::line(&serde_json::to_string_pretty(&plan).expect("a plan is plain data"))?,
-        }
+        let plan = compose::plan_up(home, &project, &flags.options(options))?;
+        self.shape.show(&plan)?;
         Ok(if plan.is_empty() { 0 } else { CHANGES })
     }
+}
+
+impl Shape {
+    /// Prints a plan and what there is to warn of.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn show(self, plan: &Plan) -> Result<()> {
+        plan.warnings.iter().for_each(|warning| out::warn(warning));
+        match self.format {
+            Format::Text if plan.is_empty() => {
+                out::say("nothing to do");
+                Ok(())
+            }
+            Format::Text => out::data(&plan.to_string()),
+            Format::Json => out::line(&serde_json::to_string_pretty(plan).expect("a plan is plain data")),
+        }
+    }
+}
+
+/// What a dry run of a command with this plan does.
+///
+/// # Errors
+/// As [`Shape::show`].
+pub fn show(plan: &Plan) -> Outcome {
+    Shape::default().show(plan)?;
+    Ok(0)
+}
+
+/// What a dry run does of a command whose work is no plan: says each thing that would be done, by number as a plan does.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn say(steps: &[String]) -> Outcome {
+    for (number, step) in steps.iter().enumerate() {
+        out::line(&format!("{}. {step}", number + 1))?;
+    }
+    Ok(0)
 }

@@ -36,6 +36,9 @@ pub struct Command {
     /// Only those: status=
     #[arg(long, value_parser = listing::filter)]
     filter: Vec<Filter>,
+    /// Show containers of services too that the files do not have
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    orphans: bool,
     /// Do not cut long texts
     #[arg(long)]
     no_trunc: bool,
@@ -65,24 +68,31 @@ const COLUMNS: Columns = Columns {
         ("Labels", "LABELS"),
         ("Mounts", "MOUNTS"),
         ("Networks", "NETWORKS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Size", "SIZE"),
     ],
     usual: &["Name", "Image", "Command", "Service", "RunningFor", "Status", "Ports"],
 };
 
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        listing::only_known(&self.filter, &["status", "source"])?;
+        listing::only_known(&self.filter, &["status"])?;
         let session = Session::begin(home, flags)?;
         session.knows(&self.named)?;
-        let chosen: Vec<_> = session.found.containers.iter().filter(|found| self.shows(found)).collect();
+        let mut chosen: Vec<_> = session.found.containers.iter().filter(|found| self.shows(&session, found)).collect();
+        chosen.sort_by(|a, b| a.name.cmp(&b.name));
         if self.quiet {
             out::data(&chosen.iter().map(|found| format!("{}\n", found.id)).collect::<String>())?;
             return Ok(0);
         }
         if self.services {
-            let mut names: Vec<_> = chosen.iter().map(|found| format!("{}\n", found.service)).collect();
-            names.dedup();
-            out::data(&names.concat())?;
+            let mut names: Vec<&str> = Vec::new();
+            for found in &chosen {
+                if !names.contains(&found.service.as_str()) {
+                    names.push(&found.service);
+                }
+            }
+            out::data(&names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
             return Ok(0);
         }
         let rows = chosen.into_iter().map(|found| self.row(home, (&session.name, found))).collect::<Result<Vec<_>>>()?;
@@ -90,12 +100,14 @@ impl Command {
         Ok(0)
     }
 
-    fn shows(&self, found: &FoundContainer) -> bool {
+    fn shows(&self, session: &Session, found: &FoundContainer) -> bool {
+        let is_known = self.orphans || session.project.as_ref().is_none_or(|project| project.services.contains_key(&found.service));
         let status = wording::status_word(found.status);
         let filters = self.filter.iter().filter(|filter| filter.key == "status").map(|filter| &filter.value);
         let wanted: Vec<&String> = self.status.iter().chain(filters).collect();
+        let all = self.all || !wanted.is_empty();
         let of_status = if wanted.is_empty() { self.all || found.is_up() } else { wanted.iter().any(|word| *word == status) };
-        of_status && (self.all || !found.one_off || found.is_up()) && (self.named.is_empty() || self.named.contains(&found.service))
+        of_status && (all || !found.one_off) && is_known && (self.named.is_empty() || self.named.contains(&found.service))
     }
 
     fn row(&self, home: &Home, (project, found): (&str, &FoundContainer)) -> Result<Row> {
@@ -114,7 +126,8 @@ impl Command {
         row.insert("Name".to_owned(), found.name.clone().into());
         row.insert("Service".to_owned(), found.service.clone().into());
         row.insert("Project".to_owned(), project.into());
-        row.insert("ExitCode".to_owned(), found.exit_code.into());
+        let ended = !found.is_up();
+        row.insert("ExitCode".to_owned(), if ended { found.exit_code } else { 0 }.into());
         Ok(row)
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::plan;
 use crate::cli::compose::session;
 use crate::cli::compose::session::Stage;
 use crate::cli::out;
@@ -14,6 +15,7 @@ use crate::compose;
 use crate::compose::AfterFault;
 use crate::compose::Manner;
 use crate::compose::plan::Action;
+use crate::compose::plan::Dependencies;
 use crate::image;
 use crate::place::Home;
 
@@ -25,9 +27,16 @@ pub struct Command {
     /// Go on when an image cannot be pulled, and end well
     #[arg(long)]
     ignore_pull_failures: bool,
-    /// Pull only what is not there
+    /// Pull all, or only what is not there
     #[arg(long, value_name = "WHEN", value_parser = ["always", "missing"], default_value = "always")]
     policy: String,
+    /// Leave images alone that can be built
+    #[arg(long)]
+    ignore_buildable: bool,
+    #[arg(long, hide = true)]
+    parallel: bool,
+    #[arg(long, hide = true)]
+    no_parallel: bool,
     /// Pull what the named services depend on too
     #[arg(long)]
     include_deps: bool,
@@ -39,18 +48,15 @@ impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         let project = session::project(flags, &self.services)?;
         session::require(&project, &self.services)?;
-        let mut names: BTreeSet<&String> =
-            if self.services.is_empty() { project.services.keys().collect() } else { self.services.iter().collect() };
-        let mut before = 0;
-        while self.include_deps && before != names.len() {
-            before = names.len();
-            let dependencies: Vec<_> = names.iter().flat_map(|name| project.services[*name].depends_on.keys()).collect();
-            names.extend(dependencies.into_iter().filter(|name| project.services.contains_key(*name)));
-        }
-        let mut images = BTreeSet::new();
+        let names = session::chosen(&project, &self.services, if self.include_deps { Dependencies::Included } else { Dependencies::Left });
+        let (mut images, mut buildable) = (BTreeSet::new(), BTreeSet::new());
         for name in names {
-            match &project.services[name] {
-                service if service.build.is_some() => out::say(&format!(" {name} Skipped  built, not pulled")),
+            match &project.services[&name] {
+                service if service.build.is_some() && (self.ignore_buildable || service.image.is_none()) => {
+                    out::say(&format!(" {name} Skipped  built, not pulled"));
+                }
+                service if service.build.is_some() => buildable.extend(service.image.clone()),
+                service if service.pull_policy.as_deref() == Some("never") => out::say(&format!(" {name} Skipped  pull_policy is never")),
                 service => images.extend(service.image.clone()),
             }
         }
@@ -60,15 +66,23 @@ impl Command {
                 actions.push(Action::PullImage { image });
             }
         }
-        let mut flags = flags.clone();
-        if self.quiet {
-            flags.progress = Style::Quiet;
+        if flags.dry_run {
+            actions.extend(buildable.into_iter().map(|image| Action::PullImage { image }));
+            return plan::show(&compose::plan_images(actions));
         }
+        let flags = flags.with_style(self.quiet.then_some(Style::Quiet));
         let after_fault = if self.ignore_pull_failures { AfterFault::GoOn } else { AfterFault::Stop };
         let stage = Stage::new(&flags)?;
-        match compose::bring_images(home, &project, actions, (Manner { after_fault, ..Manner::default() }, &stage.watch())) {
+        match compose::bring_images(home, &project, actions, (Manner { after_fault, ..flags.manner() }, &stage.watch())) {
             Err(failure) if self.ignore_pull_failures && failure.status() != 130 => out::warn(&failure.to_string()),
             outcome => outcome?,
+        }
+        for image in buildable {
+            let action = Action::PullImage { image: image.clone() };
+            match compose::bring_images(home, &project, vec![action], (flags.manner(), &stage.watch())) {
+                Err(failure) if failure.status() != 130 => out::warn(&format!("{image} must be built from source: {}", failure.what())),
+                outcome => outcome?,
+            }
         }
         Ok(0)
     }

@@ -24,6 +24,9 @@ pub struct Command {
     /// Remove their anonymous volumes too
     #[arg(short, long)]
     volumes: bool,
+    /// Also those that `run` has made, as is done anyway
+    #[arg(short, long, hide = true)]
+    all: bool,
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
@@ -31,6 +34,7 @@ pub struct Command {
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         let session = Session::begin(home, flags)?;
+        session.knows(&self.services)?;
         let of_services =
             session.found.containers.iter().filter(|found| self.services.is_empty() || self.services.contains(&found.service));
         let going: Vec<_> = of_services.filter(|found| self.stop || !found.is_up()).map(|found| found.name.clone()).collect();
@@ -38,11 +42,11 @@ impl Command {
             out::say("No stopped containers");
             return Ok(0);
         }
-        if !self.force && !out::confirmed(&format!("Going to remove {}. Continue?", going.join(", ")))? {
+        if !self.force && !flags.dry_run && !out::confirmed(&format!("Going to remove {}. Continue?", going.join(", ")))? {
             return Ok(1);
         }
         let volumes = if self.volumes { Volumes::Remove } else { Volumes::Keep };
         let operation = if self.stop { Operation::StopAndRemove } else { Operation::Remove };
-        operate::run(home, flags, (&self.services, operation), Manner { volumes, after_fault: AfterFault::GoOn, ..Manner::default() })
+        operate::run(home, flags, (&self.services, operation), Manner { volumes, after_fault: AfterFault::GoOn, ..flags.manner() })
     }
 }

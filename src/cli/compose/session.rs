@@ -1,8 +1,11 @@
 //! What most commands begin with: the project, or only its name, and what is there of it.
 
+use std::collections::BTreeSet;
+
 use crate::cli::compose::ProjectFlags;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::out;
+use crate::cli::progress::Hush;
 use crate::cli::progress::ObjectWatch;
 use crate::cli::progress::Progress;
 use crate::cli::progress::Style;
@@ -12,6 +15,7 @@ use crate::compose::model::Project;
 use crate::compose::observe;
 use crate::compose::observe::Found;
 use crate::compose::observe::FoundContainer;
+use crate::compose::plan::Dependencies;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
@@ -41,6 +45,24 @@ pub fn require(project: &Project, services: &[String]) -> Result<()> {
     match services.iter().find(|name| !project.services.contains_key(*name)) {
         Some(name) => Err(Failure::new(format!("no such service: {name}"))),
         None => Ok(()),
+    }
+}
+
+/// The named services, or all; with what they depend on unless that is left.
+pub fn chosen(project: &Project, services: &[String], dependencies: Dependencies) -> BTreeSet<String> {
+    let named = match (services.is_empty(), dependencies) {
+        (true, _) => project.services.keys().cloned().collect(),
+        (false, Dependencies::Left) => services.iter().cloned().collect(),
+        (false, _) => project.needs(services),
+    };
+    named.into_iter().filter(|name| project.services.contains_key(name)).collect()
+}
+
+/// Whether a variable of the project, or of ours where there is none, switches something on.
+pub fn is_on(project: Option<&Project>, name: &str) -> bool {
+    match project {
+        Some(project) => compose::is_on(&project.environment, name),
+        None => std::env::var(name).is_ok_and(|value| compose::is_on(&[(name.to_owned(), value)].into(), name)),
     }
 }
 
@@ -107,9 +129,13 @@ impl Session {
 
     /// `web-1`: a container's name without the project's, as logs show it.
     pub fn short_name(&self, container: &FoundContainer) -> String {
-        let prefix = format!("{}-", self.name);
-        container.name.strip_prefix(&prefix).unwrap_or(&container.name).to_owned()
+        short_name(&self.name, &container.name)
     }
+}
+
+/// `web-1` of `shop-web-1` or `shop_web_1`.
+pub fn short_name(project: &str, container: &str) -> String {
+    container.strip_prefix(project).and_then(|rest| rest.strip_prefix(['-', '_'])).unwrap_or(container).to_owned()
 }
 
 fn no_service(project: Option<&Project>, name: &str) -> Failure {
@@ -124,6 +150,7 @@ fn no_service(project: Option<&Project>, name: &str) -> Failure {
 pub struct Stage {
     pub interrupt: Interrupt,
     pub progress: Progress,
+    pub hush: Hush,
 }
 
 impl Stage {
@@ -132,7 +159,12 @@ impl Stage {
     /// # Errors
     /// What the kernel says.
     pub fn new(flags: &ProjectFlags) -> Result<Stage> {
-        Ok(Stage { interrupt: Interrupt::hold()?, progress: Progress::new(flags.progress) })
+        Ok(Stage { interrupt: Interrupt::hold()?, progress: Progress::new(flags.style()?), hush: Hush::default() })
+    }
+
+    /// The same without what is not to be heard.
+    pub fn hushed(self, hush: Hush) -> Stage {
+        Stage { hush, ..self }
     }
 
     /// From here on only plain lines, for others write to the terminal too.
@@ -146,11 +178,11 @@ impl Stage {
 
     /// A watch on the next piece of work.
     pub fn watch(&self) -> ObjectWatch<'_> {
-        ObjectWatch::new(self.progress.clone(), Some(&self.interrupt))
+        ObjectWatch::new(self.progress.clone(), Some(&self.interrupt)).hushed(self.hush)
     }
 
     /// A watch on work that goes on in spite of interruptions.
     pub fn steady_watch(&self) -> ObjectWatch<'_> {
-        ObjectWatch::new(self.progress.clone(), None)
+        ObjectWatch::new(self.progress.clone(), None).hushed(self.hush)
     }
 }

@@ -1,7 +1,7 @@
 //! `coracle compose up`
 
 mod attached;
-mod waiting;
+pub mod waiting;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use clap::ValueEnum;
 
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::plan::Shape;
 use crate::cli::compose::session;
 use crate::cli::compose::session::Stage;
-use crate::cli::out;
-use crate::cli::progress::Style;
+use crate::cli::progress::Hush;
 use crate::cli::revive;
 use crate::cli::stop::Patience;
 use crate::compose;
@@ -48,7 +48,7 @@ pub struct Up {
     #[arg(long)]
     no_deps: bool,
     /// Give new containers new anonymous volumes
-    #[arg(short = 'V', long)]
+    #[arg(short = 'V', long, conflicts_with = "no_recreate")]
     renew_anon_volumes: bool,
     /// Wait until all services run or are healthy; in the background
     #[arg(long)]
@@ -58,9 +58,11 @@ pub struct Up {
     wait_timeout: Option<u64>,
     #[command(flatten)]
     patience: Patience,
-    /// Print the plan and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    /// Make containers of services anew too that the named ones depend on
+    #[arg(long, conflicts_with = "no_recreate")]
+    always_recreate_deps: bool,
+    #[command(flatten)]
+    shape: Shape,
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
@@ -75,11 +77,17 @@ pub struct Making {
     #[arg(long, conflicts_with = "build")]
     no_build: bool,
     /// When to pull images
-    #[arg(long, value_enum, value_name = "WHEN")]
-    pull: Option<Pull>,
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "policy")]
+    pull: Pull,
     /// Say nothing of pulls
     #[arg(long)]
     quiet_pull: bool,
+    /// Say nothing of builds
+    #[arg(long)]
+    quiet_build: bool,
+    /// Answer every question with yes
+    #[arg(short, long, alias = "y")]
+    yes: bool,
     /// Make containers anew even if nothing changed
     #[arg(long)]
     force_recreate: bool,
@@ -94,14 +102,24 @@ pub struct Making {
     scale: Vec<(String, u32)>,
 }
 
+/// When images are pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Pull {
+pub enum Pull {
     Always,
     Missing,
     Never,
+    /// As each service's `pull_policy` says.
+    Policy,
+    /// Built instead, as with `--build`.
+    #[value(hide = true)]
+    Build,
 }
 
-fn scale(text: &str) -> Result<(String, u32), String> {
+/// Reads `SERVICE=NUMBER`.
+///
+/// # Errors
+/// Not of that form.
+pub fn scale(text: &str) -> Result<(String, u32), String> {
     let (service, number) = text.split_once('=').ok_or("it is SERVICE=NUMBER")?;
     Ok((service.to_owned(), number.parse().map_err(|_| format!("`{number}` is no number"))?))
 }
@@ -115,8 +133,11 @@ impl Making {
         if let Some((name, _)) = self.scale.iter().find(|(name, _)| !project.services.contains_key(name)) {
             return Err(Failure::new(format!("no such service: {name}")));
         }
-        let ignores_orphans = std::env::var("COMPOSE_IGNORE_ORPHANS").is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
-        let removes_orphans = std::env::var("COMPOSE_REMOVE_ORPHANS").is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
+        let ignores_orphans = session::is_on(Some(project), "COMPOSE_IGNORE_ORPHANS");
+        let removes_orphans = session::is_on(Some(project), "COMPOSE_REMOVE_ORPHANS");
+        if self.remove_orphans && ignores_orphans {
+            return Err(Failure::new("cannot use `--remove-orphans` together with `COMPOSE_IGNORE_ORPHANS`").hint("leave one of them out"));
+        }
         Ok(Options {
             services,
             dependencies: Dependencies::Included,
@@ -125,6 +146,7 @@ impl Making {
                 (_, true) => Recreate::Never,
                 _ => Recreate::Changed,
             },
+            recreate_dependencies: if self.no_recreate { Recreate::Never } else { Recreate::Changed },
             scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
             orphans: match (self.remove_orphans || removes_orphans, ignores_orphans) {
                 (true, _) => Orphans::Remove,
@@ -135,20 +157,18 @@ impl Making {
             images: match (self.build, self.no_build, self.pull) {
                 (true, ..) => Images::Build,
                 (_, true, _) => Images::NeverBuild,
-                (_, _, Some(Pull::Always)) => Images::Pull,
-                (_, _, Some(Pull::Never)) => Images::NeverPull,
+                (_, _, Pull::Build) => Images::Build,
+                (_, _, Pull::Always) => Images::Pull,
+                (_, _, Pull::Never) => Images::NeverPull,
                 _ => Images::Missing,
             },
+            ..Options::default()
         })
     }
 
-    /// The flags before the verb, with `--quiet-pull` worked in.
-    pub fn flags(&self, flags: &ProjectFlags) -> ProjectFlags {
-        let mut flags = flags.clone();
-        if self.quiet_pull && flags.progress == Style::Bars {
-            flags.progress = Style::Plain;
-        }
-        flags
+    /// What of the images is not to be heard.
+    pub fn hush(&self) -> Hush {
+        Hush { pulls: self.quiet_pull, builds: self.quiet_build }
     }
 }
 
@@ -162,16 +182,20 @@ impl Up {
         if self.no_start {
             options.start = Start::No;
         }
-        self.attached.check(&project)?;
+        if self.always_recreate_deps {
+            options.recreate_dependencies = Recreate::Always;
+        }
+        let options = flags.options(options);
+        self.attached.check(&project, self.detach || self.wait)?;
         revive(home);
-        if self.dry_run {
-            out::data(&compose::plan_up(home, &project, &options)?.to_string())?;
+        if flags.dry_run {
+            self.shape.show(&compose::plan_up(home, &project, &options)?)?;
             return Ok(0);
         }
         let begun = units::now_nanoseconds();
-        let stage = Stage::new(&self.making.flags(flags))?;
+        let stage = Stage::new(flags)?.hushed(self.making.hush());
         let anonymous = if self.renew_anon_volumes { Anonymous::Renewed } else { Anonymous::Carried };
-        let manner = Manner { grace: self.patience.grace(), anonymous, ..Manner::default() };
+        let manner = Manner { grace: self.patience.grace(), anonymous, ..flags.manner() };
         let in_background = self.detach || self.wait || self.no_start;
         let watch = stage.watch();
         let outcome = compose::up(home, &project, &options, (manner.clone(), &watch));

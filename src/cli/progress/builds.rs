@@ -92,7 +92,7 @@ impl build::Watch for BuildWatch {
         };
         let bar = match self.progress.style() {
             Style::Bars => Some(self.progress.spinner(text.clone())),
-            Style::Plain => {
+            Style::Plain | Style::Json => {
                 self.progress.say(&format!("{} {text}", self.number(number)));
                 None
             }

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use serde_json::json;
 
 use crate::build;
 use crate::cli::interrupt::Interrupt;
@@ -20,9 +21,19 @@ use crate::failure::Result;
 use crate::image;
 use crate::image::Image;
 
+/// What is not to be heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hush {
+    /// `--quiet-pull`
+    pub pulls: bool,
+    /// `--quiet-build`
+    pub builds: bool,
+}
+
 /// Shows what becomes of containers, networks, volumes and images.
 pub struct ObjectWatch<'a> {
     progress: Progress,
+    hush: Hush,
     /// Whom an interruption is asked of; nobody for work that goes on in spite of one.
     interrupt: Option<&'a Interrupt>,
     /// How many interruptions there had been when this began.
@@ -38,7 +49,17 @@ struct Object {
 impl<'a> ObjectWatch<'a> {
     pub fn new(progress: Progress, interrupt: Option<&'a Interrupt>) -> ObjectWatch<'a> {
         let seen = interrupt.map_or(0, Interrupt::count);
-        ObjectWatch { progress, interrupt, seen, objects: Mutex::default() }
+        ObjectWatch { progress, hush: Hush::default(), interrupt, seen, objects: Mutex::default() }
+    }
+
+    /// The same without what is not to be heard.
+    pub fn hushed(self, hush: Hush) -> ObjectWatch<'a> {
+        ObjectWatch { hush, ..self }
+    }
+
+    /// Where something is shown that may be hushed.
+    fn unless(&self, hushed: bool) -> Progress {
+        if hushed { Progress::new(Style::Quiet) } else { self.progress.clone() }
     }
 
     fn show(&self, kind: &'static str, name: &str, phase: Phase) {
@@ -50,6 +71,9 @@ impl<'a> ObjectWatch<'a> {
         }
         match self.progress.style() {
             Style::Quiet => {}
+            Style::Json => out::say(&json!({ "id": format!("{kind} {name}"), "status": stage(phase), "text": word(phase) }).to_string()),
+            // Nothing was done, so it took no time.
+            Style::Plain if phase == Phase::Running => self.progress.say(&format!(" {text}")),
             Style::Plain if is_last(phase) => self.progress.say(&format!(" {text}  {}", elapsed(object.begun.elapsed()))),
             Style::Plain => self.progress.say(&format!(" {text}")),
             Style::Bars => {
@@ -83,18 +107,18 @@ impl compose::Watch for ObjectWatch<'_> {
 
     fn note(&self, text: &str) {
         match self.progress.style() {
-            Style::Bars => self.progress.say(text),
+            Style::Bars | Style::Json => self.progress.say(text),
             _ => out::say(text),
         }
     }
 
     fn pull(&self, image: &str, work: &mut dyn FnMut(&dyn image::Watch) -> Result<Image>) -> Result<Image> {
-        let watch = self.progress.pull(image);
+        let watch = self.unless(self.hush.pulls).pull(image);
         work(&watch).inspect(|_| watch.finished())
     }
 
     fn build(&self, name: &str, work: &mut dyn FnMut(&dyn build::Watch) -> Result<Image>) -> Result<Image> {
-        let watch = self.progress.build(Some(name));
+        let watch = self.unless(self.hush.builds).build(Some(name));
         let outcome = work(&watch);
         match &outcome {
             Ok(_) => watch.finished(name),
@@ -131,6 +155,15 @@ fn word(phase: Phase) -> &'static str {
         Phase::Removing => "Removing",
         Phase::Removed => "Removed",
         Phase::Failed => "Error",
+    }
+}
+
+/// Docker's word for how far something is.
+fn stage(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Failed => "Error",
+        _ if is_last(phase) => "Done",
+        _ => "Working",
     }
 }
 

@@ -70,7 +70,7 @@ impl PullWatch {
         let text = format!("{} Pulling", self.image);
         match self.progress.style() {
             Style::Bars if head.is_none() => *head = Some(self.progress.spinner(text)),
-            Style::Plain if self.layers().is_empty() => self.progress.say(&format!(" {text}")),
+            Style::Plain | Style::Json if self.layers().is_empty() => self.progress.say(&format!(" {text}")),
             _ => {}
         }
     }
@@ -90,8 +90,8 @@ impl image::Watch for PullWatch {
                 }
                 bar = Some(new);
             }
-            Style::Plain if there => self.progress.say(&format!("   {name} Already exists")),
-            Style::Plain => self.progress.say(&format!("   {name} Pulling {}", units::size_text(size))),
+            Style::Plain | Style::Json if there => self.progress.say(&format!("   {name} Already exists")),
+            Style::Plain | Style::Json => self.progress.say(&format!("   {name} Pulling {}", units::size_text(size))),
             Style::Quiet => {}
         }
         self.layers().insert(name, Layer { bar, size, had: 0, said: Instant::now() });

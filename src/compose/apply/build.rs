@@ -69,7 +69,7 @@ fn extra_hosts(build: &Build) -> Result<Vec<(String, String)>, String> {
 fn contexts(project: &Project, build: &Build) -> BTreeMap<String, String> {
     let named = build.rest.get("additional_contexts").and_then(Value::as_object).into_iter().flatten();
     let resolved = |text: &str| match text.strip_prefix("service:").and_then(|name| project.services.get_key_value(name)) {
-        Some((name, service)) => format!("docker-image://{}", labels::image_name(&project.name, (name, service))),
+        Some((name, service)) => format!("docker-image://{}", labels::image_name(project, (name, service))),
         None => text.to_owned(),
     };
     named.map(|(name, place)| (name.clone(), resolved(place.as_str().unwrap_or_default()))).collect()

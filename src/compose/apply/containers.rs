@@ -33,7 +33,7 @@ impl Peers for Pending {
 impl Peers for Work<'_> {
     fn of_service(&self, service: &str) -> Option<String> {
         let project = self.job.project?;
-        let name = labels::container_name(&project.name, (service, project.services.get(service)?), 1);
+        let name = labels::container_name(project, (service, project.services.get(service)?), 1);
         self.ids().get(&name).cloned()
     }
 

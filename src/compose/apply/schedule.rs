@@ -118,8 +118,16 @@ impl Board<'_> {
             return None;
         }
         let is_ready = |step: &Step| step.after.iter().all(|before| self.progress[*before] == Progress::Done);
+        let has_room = self.work.job.manner.at_once.is_none_or(|most| self.threads() < most);
+        let may = |step: &Step| has_room || how(&step.action) != How::Thread;
         let mut waiting = self.plan.steps.iter().enumerate().filter(|(at, _)| self.progress[*at] == Progress::Waiting);
-        waiting.find(|(_, step)| is_ready(step)).map(|(at, _)| at)
+        waiting.find(|(_, step)| is_ready(step) && may(step)).map(|(at, _)| at)
+    }
+
+    /// How many steps have a thread now.
+    fn threads(&self) -> usize {
+        let running = self.plan.steps.iter().zip(&self.progress).filter(|(_, progress)| **progress == Progress::Running);
+        running.filter(|(step, _)| how(&step.action) == How::Thread).count()
     }
 
     /// Whether something is under way that must be waited for, or can be begun.

@@ -41,6 +41,7 @@ fn converted(service: Value) -> Result<container::Wanted> {
     let service: Service = serde_json::from_value(service).unwrap();
     let project = Project {
         name: "shop".to_owned(),
+        separator: '-',
         directory: PathBuf::from("/shop"),
         files: vec![PathBuf::from("/shop/compose.yaml")],
         services: BTreeMap::new(),

@@ -69,8 +69,9 @@ impl Checker<'_, '_> {
     }
 
     fn has_source(&self) {
-        // An `extends` that is still there could not be followed; what it would bring is not known.
-        if self.service.contains_key("extends") {
+        // An `extends` that is still there could not be followed; what it would bring is not known. An image that is no
+        // text has a fault of its own.
+        if self.service.contains_key("extends") || self.project.is_misread(&["services", self.name, "image"]) {
             return;
         }
         if self.text("image").is_empty() && !self.service.contains_key("build") && !self.service.contains_key("provider") {

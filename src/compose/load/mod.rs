@@ -148,6 +148,19 @@ pub(super) fn model_in(surroundings: &Surroundings, sources: &Sources, leave: Le
     })
 }
 
+/// The words of a command line as a shell splits it; nothing if a quote is left open.
+pub(super) fn words_of(line: &str) -> Option<Vec<String>> {
+    measure::words(line)
+}
+
+/// The variables of files in the form of `.env`, later ones over earlier ones.
+///
+/// # Errors
+/// As [`load_in`].
+pub(super) fn variables_in(surroundings: &Surroundings, files: &[PathBuf]) -> Result<Environment> {
+    within(surroundings, |session, _| environment::read_files(session, &session.surroundings.variables, files))
+}
+
 /// Completes services that were enabled after loading.
 ///
 /// # Errors

@@ -123,6 +123,13 @@ impl Loaded {
         at
     }
 
+    /// Whether these keys lead to a list or a mapping.
+    pub(super) fn is_misread(&self, keys: &[&str]) -> bool {
+        let Some((last, above)) = keys.split_last() else { return false };
+        let map = above.iter().try_fold(&self.tree, |map, key| map.get(key)?.as_map());
+        map.and_then(|map| map.get(last)).is_some_and(|node| node.as_map().is_some() || node.as_list().is_some())
+    }
+
     fn apply_profiles(&mut self) {
         let mut all = std::mem::take(&mut self.services);
         all.append(&mut self.disabled);

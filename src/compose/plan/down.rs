@@ -34,18 +34,22 @@ pub fn down(project: &str, found: &Found, options: &DownOptions) -> Plan {
         plan.warnings.push(format!("orphan containers ({}) stay: `--remove-orphans` removes them too", names.join(", ")));
     }
     let removals = removals(&mut plan, &going);
-    if !options.services.is_empty() {
-        return plan;
-    }
+    let stays: Vec<&FoundContainer> =
+        found.containers.iter().filter(|container| !going.iter().any(|gone| gone.name == container.name)).collect();
+    // Of named services, what nobody else has; of all, everything.
+    let concerns = |has: &dyn Fn(&FoundContainer) -> bool| {
+        (options.services.is_empty() || going.iter().any(|container| has(container))) && !stays.iter().any(|container| has(container))
+    };
     for (name, network) in &found.networks {
-        let in_use = orphans.iter().any(|orphan| orphan.networks.contains(name));
-        if network.is_of(project) && network.labels.contains_key(labels::NETWORK) && !in_use {
+        let is_ours = network.is_of(project) && network.labels.contains_key(labels::NETWORK);
+        if is_ours && concerns(&|container| container.networks.contains(name)) {
             plan.add(Action::RemoveNetwork { name: name.clone() }, removals.clone(), None);
         }
     }
     if options.volumes {
         for (name, volume) in &found.volumes {
-            if volume.is_of(project) && volume.labels.contains_key(labels::VOLUME) {
+            let is_ours = volume.is_of(project) && volume.labels.contains_key(labels::VOLUME);
+            if is_ours && concerns(&|container| container.volumes.contains(name)) {
                 plan.add(Action::RemoveVolume { name: name.clone() }, removals.clone(), None);
             }
         }

@@ -14,7 +14,10 @@ use crate::container::Status;
 pub enum Operation {
     Start,
     Stop,
+    /// With those that `depends_on` wants restarted too.
     Restart,
+    /// `--no-deps`
+    RestartAlone,
     Kill,
     Pause,
     Unpause,
@@ -26,6 +29,7 @@ pub enum Operation {
 
 /// Plans an operation on the containers of some services, or of all if none is named.
 pub fn operate(found: &Found, services: &[String], operation: Operation) -> Plan {
+    let services = if operation == Operation::Restart { with_dependents(found, services) } else { services.to_vec() };
     let chosen = found.containers.iter().filter(|container| services.is_empty() || services.contains(&container.service));
     let mut chosen: Vec<_> = chosen.filter(|container| concerns(operation, container)).collect();
     by_dependency(&mut chosen);
@@ -40,7 +44,7 @@ pub fn operate(found: &Found, services: &[String], operation: Operation) -> Plan
         let step = match operation {
             Operation::Start => plan.add(Action::StartContainer { name }, after, None),
             Operation::Stop => plan.add(Action::StopContainer { name }, after, None),
-            Operation::Restart => {
+            Operation::Restart | Operation::RestartAlone => {
                 let stop = plan.add(Action::StopContainer { name: name.clone() }, Vec::new(), None);
                 let after = after.into_iter().chain([stop]).collect();
                 plan.add(Action::StartContainer { name }, after, None)
@@ -55,13 +59,32 @@ pub fn operate(found: &Found, services: &[String], operation: Operation) -> Plan
     plan
 }
 
+/// The services with those that restart when they do.
+fn with_dependents(found: &Found, services: &[String]) -> Vec<String> {
+    let mut all = services.to_vec();
+    let mut seen = 0;
+    while seen < all.len() {
+        let service = all[seen].clone();
+        seen += 1;
+        let dependents = found.containers.iter().filter(|container| container.restarts_with.contains(&service));
+        for dependent in dependents {
+            if !all.contains(&dependent.service) {
+                all.push(dependent.service.clone());
+            }
+        }
+    }
+    all
+}
+
 fn concerns(operation: Operation, container: &FoundContainer) -> bool {
     match operation {
         Operation::Start => !container.is_up() && !container.one_off,
-        Operation::Stop | Operation::Kill => container.is_up(),
-        Operation::Restart => !container.one_off,
-        Operation::Pause => container.status == Status::Running,
-        Operation::Unpause => container.status == Status::Paused,
+        // What `run` has started, its terminal or `kill` ends.
+        Operation::Stop => container.is_up() && !container.one_off,
+        Operation::Kill => container.is_up(),
+        Operation::Restart | Operation::RestartAlone => !container.one_off,
+        Operation::Pause => container.status == Status::Running && !container.one_off,
+        Operation::Unpause => container.status == Status::Paused && !container.one_off,
         Operation::Remove => !container.is_up(),
         Operation::StopAndRemove => true,
     }

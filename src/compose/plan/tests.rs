@@ -20,6 +20,7 @@ fn project(normal: Value) -> Project {
     let part = |name: &str| normal.get(name).cloned().unwrap_or_else(|| json!({}));
     Project {
         name: "shop".to_owned(),
+        separator: '-',
         directory: PathBuf::from("/shop"),
         files: vec![PathBuf::from("/shop/compose.yaml")],
         services: serde_json::from_value(part("services")).unwrap(),
@@ -53,12 +54,12 @@ fn recipes(project: &Project) -> BTreeMap<String, Recipe> {
 fn all_up(project: &Project) -> Found {
     let mut found = Found::default();
     for (name, service) in &project.services {
-        let image = labels::image_name("shop", (name, service));
+        let image = labels::image_name(project, (name, service));
         found.images.insert(image.clone(), Some(format!("sha256:{image}")));
         let recipe = Recipe::of(project, name).unwrap();
         found.containers.push(FoundContainer {
             id: format!("id-{name}"),
-            name: labels::container_name("shop", (name, service), 1),
+            name: labels::container_name(project, (name, service), 1),
             service: name.clone(),
             number: 1,
             one_off: false,
@@ -66,6 +67,7 @@ fn all_up(project: &Project) -> Found {
             image_id: format!("sha256:{image}"),
             image,
             depends_on: service.depends_on.keys().cloned().collect(),
+            restarts_with: Vec::new(),
             status: Status::Running,
             health: None,
             exit_code: 0,
@@ -73,6 +75,7 @@ fn all_up(project: &Project) -> Found {
             shares_network_of: None,
             ports: Vec::new(),
             wanted_ports: Vec::new(),
+            volumes: Vec::new(),
             anonymous: BTreeMap::new(),
             recipe: Some(recipe),
         });

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
 use crate::cli::compose::session::Stage;
+use crate::cli::compose::session::short_name;
 use crate::cli::out;
 use crate::cli::out::Reader;
 use crate::cli::status_of;
@@ -34,12 +35,18 @@ pub struct AttachOptions {
     /// Stop everything as soon as one container ends
     #[arg(long)]
     abort_on_container_exit: bool,
+    /// Stop everything as soon as one container ends with a failure
+    #[arg(long, conflicts_with = "abort_on_container_exit")]
+    abort_on_container_failure: bool,
     /// End with the exit code of this service's container, as soon as one ends
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
     exit_code_from: Option<String>,
     /// Show only the output of this service
     #[arg(long, value_name = "SERVICE")]
     attach: Vec<String>,
+    /// Show the output of what the named services depend on, too
+    #[arg(long, conflicts_with = "attach")]
+    attach_dependencies: bool,
     /// Do not show the output of this service
     #[arg(long, value_name = "SERVICE")]
     no_attach: Vec<String>,
@@ -52,17 +59,31 @@ pub struct AttachOptions {
     /// No names before the lines
     #[arg(long)]
     no_log_prefix: bool,
+    /// Keys for this and that: there is no such menu, and none is missed
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    menu: Option<bool>,
 }
 
 /// How long the news are waited for before the signals are looked at.
 const GLANCE: Duration = Duration::from_millis(100);
 
 impl AttachOptions {
-    /// Refuses services that are not there.
+    /// Refuses services that are not there, and flags that mean nothing without output to show.
     ///
     /// # Errors
     /// Names the first.
-    pub fn check(&self, project: &Project) -> Result<()> {
+    pub fn check(&self, project: &Project, in_background: bool) -> Result<()> {
+        let shown = [
+            ("--abort-on-container-exit", self.abort_on_container_exit),
+            ("--abort-on-container-failure", self.abort_on_container_failure),
+            ("--exit-code-from", self.exit_code_from.is_some()),
+            ("--attach", !self.attach.is_empty()),
+            ("--attach-dependencies", self.attach_dependencies),
+        ];
+        if let Some((flag, _)) = shown.iter().find(|(_, given)| *given && in_background) {
+            return Err(Failure::new(format!("cannot use `{flag}` together with `--detach` or `--wait`"))
+                .because("nothing is watched once everything runs in the background"));
+        }
         let named = self.attach.iter().chain(&self.no_attach).chain(&self.exit_code_from);
         match named.into_iter().find(|name| !project.services.contains_key(*name)) {
             Some(name) => Err(Failure::new(format!("no such service: {name}"))),
@@ -83,19 +104,30 @@ impl AttachOptions {
     ) -> Outcome {
         let found = observe::observe_by_name(home, &project.name)?;
         let shown: Vec<&FoundContainer> = found.containers.iter().filter(|container| self.shows(project, services, container)).collect();
-        let prefix = format!("{}-", project.name);
-        let name = |container: &FoundContainer| container.name.strip_prefix(&prefix).unwrap_or(&container.name).to_owned();
-        let sources: Vec<Source> = shown.iter().map(|container| Source { id: container.id.clone(), name: name(container) }).collect();
-        let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+        let count = shown.len();
+        let mut followed = shown;
+        // Its end is to be seen even if its output is not.
+        let deciding = found.containers.iter().filter(|container| self.exit_code_from.as_ref() == Some(&container.service));
+        for container in deciding.filter(|container| !container.one_off) {
+            if !followed.iter().any(|known| known.id == container.id) {
+                followed.push(container);
+            }
+        }
+        let name = |container: &FoundContainer| short_name(&project.name, &container.name);
+        let sources: Vec<Source> = followed.iter().map(|container| Source { id: container.id.clone(), name: name(container) }).collect();
+        let names: Vec<_> = sources[..count].iter().map(|source| source.name.as_str()).collect();
         out::say(&format!("Attaching to {}", names.join(", ")));
         let look = Look { timestamps: self.timestamps, colour: flags.has_colour() && !self.no_color, prefix: !self.no_log_prefix };
         let range = LogRange { since: Some(begun), ..LogRange::default() };
         let followers = Followers::begin(home, &sources, range)?;
-        let mut stage = Attached { home, name: &project.name, stage, manner, told: 0, exit: None };
+        let mut stage = Attached { home, name: &project.name, stage, manner, shown: count, told: 0, exit: None };
         let code_from = self.exit_code_from.as_ref();
-        let aborts = self.abort_on_container_exit || code_from.is_some();
-        stage.follow((&followers, &sources, &mut Printer::new(&sources, look)), |at| {
-            aborts.then(|| code_from.is_none_or(|service| shown[at].service == *service))
+        let aborts = |code: i32| match self.abort_on_container_failure {
+            true => code != 0,
+            false => self.abort_on_container_exit || code_from.is_some(),
+        };
+        stage.follow((&followers, &sources, &mut Printer::new(&sources[..count], look)), |at, code| {
+            aborts(code).then(|| code_from.is_none_or(|service| followed[at].service == *service))
         })
     }
 
@@ -103,6 +135,7 @@ impl AttachOptions {
         let name = &container.service;
         let is_wanted = match (self.attach.is_empty(), services.is_empty()) {
             (false, _) => self.attach.contains(name),
+            (true, false) if self.attach_dependencies => project.needs(services).contains(name),
             (true, false) => services.contains(name),
             (true, true) => true,
         };
@@ -116,6 +149,8 @@ struct Attached<'a> {
     name: &'a str,
     stage: &'a Stage,
     manner: Manner,
+    /// How many of the sources are shown; the rest is only watched.
+    shown: usize,
     /// How many signals have been heeded.
     told: u32,
     /// The exit status, once it is known.
@@ -127,7 +162,7 @@ impl Attached<'_> {
     fn follow(
         &mut self,
         (followers, sources, printer): (&Followers, &[Source], &mut Printer),
-        on_end: impl Fn(usize) -> Option<bool>,
+        on_end: impl Fn(usize, i32) -> Option<bool>,
     ) -> Outcome {
         let (home, name, stage, manner) = (self.home, self.name, self.stage, &self.manner.clone());
         thread::scope(|scope| {
@@ -135,11 +170,14 @@ impl Attached<'_> {
             loop {
                 let mut must_stop = false;
                 match followers.next(GLANCE) {
-                    Ok(News::Line(at, line)) => must_stop = printer.line(at, &line)? == Reader::Gone,
+                    Ok(News::Line(at, line)) if at < self.shown => must_stop = printer.line(at, &line)? == Reader::Gone,
+                    Ok(News::Line(..)) => {}
                     Ok(News::Ended(at, code)) => {
-                        printer.finish(at)?;
-                        out::say(&format!("{} exited with code {code}", sources[at].name));
-                        if let Some(is_ours) = on_end(at) {
+                        if at < self.shown {
+                            printer.finish(at)?;
+                            out::say(&format!("{} exited with code {code}", sources[at].name));
+                        }
+                        if let Some(is_ours) = on_end(at, code) {
                             must_stop = true;
                             self.exit = self.exit.or(is_ours.then(|| status_of(code)));
                         }

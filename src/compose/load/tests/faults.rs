@@ -112,6 +112,10 @@ fn a_single_fault_stands_below_what_could_not_be_done() {
             "error: cannot load project `shop`\n  because: the file is not YAML\n  because: there is no key where one is expected\n --> compose.yaml:4:4\n  |\n4 |    b: y\n  |    ^\nhint: keys of one mapping begin in the same column",
         ),
         (
+            "services:\n  web: {image: [a]}\n",
+            "error: cannot load project `shop`\n  because: `services.web.image` must be text, not a list\n --> compose.yaml:2:16\n  |\n2 |   web: {image: [a]}\n  |                ^",
+        ),
+        (
             "services:\n  web: {image: \"x:${TAG\"}\n",
             "error: cannot load project `shop`\n  because: `services.web.image` has a `$` that names no variable\n  because: `x:${TAG` is not a valid expression\n --> compose.yaml:2:16\n  |\n2 |   web: {image: \"x:${TAG\"}\n  |                ^^^^^^^^^\nhint: write a plain `$` as `$$`",
         ),

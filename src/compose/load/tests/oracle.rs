@@ -101,7 +101,7 @@ impl Case<'_> {
                 "--no-path-resolution" => flags.no_path_resolution = true,
                 "--no-consistency" => flags.no_consistency = true,
                 "--no-env-resolution" => flags.no_env_resolution = true,
-                "--all-resources" => flags.all_resources = true,
+                "--all-resources" => sources.all_resources = true,
                 "-q" | "--quiet" => {}
                 flag if flag.starts_with('-') => return None,
                 service => flags.only.push(service.to_owned()),

@@ -70,7 +70,7 @@ impl<'a> Planner<'a> {
             let action = Action::RecreateContainer {
                 service: service.0.to_owned(),
                 number: container.number,
-                name: labels::container_name(&self.project.name, service, container.number),
+                name: labels::container_name(self.project, service, container.number),
                 old: name,
             };
             let step = self.plan.add(action, after, cause);
@@ -84,6 +84,7 @@ impl<'a> Planner<'a> {
             return self.start(service, container.number, after);
         }
         if container.is_up() {
+            self.plan.kept.push(container.name.clone());
             return None;
         }
         let after = self.dependencies(service);
@@ -103,7 +104,7 @@ impl<'a> Planner<'a> {
 
     fn create(&mut self, service: Named<'_>, number: u32, (after, cause): (Vec<usize>, Option<String>)) -> Option<usize> {
         self.renewed.insert(service.0.to_owned());
-        let name = labels::container_name(&self.project.name, service, number);
+        let name = labels::container_name(self.project, service, number);
         let step = self.plan.add(Action::CreateContainer { service: service.0.to_owned(), number, name }, after, cause);
         let mut after = self.dependencies(service);
         after.push(step);
@@ -114,22 +115,22 @@ impl<'a> Planner<'a> {
         if self.options.start == Start::No {
             return None;
         }
-        let name = labels::container_name(&self.project.name, service, number);
+        let name = labels::container_name(self.project, service, number);
         Some(self.plan.add(Action::StartContainer { name }, after, None))
     }
 
     /// Why a container that is there does not do, if it does not.
     fn cause_to_recreate(&self, service: Named<'_>, container: &FoundContainer) -> Option<String> {
         let named = self.options.services.is_empty() || self.options.services.iter().any(|name| name == service.0);
-        match self.options.recreate {
+        match if named { self.options.recreate } else { self.options.recreate_dependencies } {
             Recreate::Never => return None,
-            Recreate::Always if named => return Some("--force-recreate".to_owned()),
-            _ => {}
+            Recreate::Always => return Some(if named { "--force-recreate" } else { "--always-recreate-deps" }.to_owned()),
+            Recreate::Changed => {}
         }
         if let Some(recipe) = self.recipes.get(service.0).filter(|recipe| recipe.hash() != container.hash) {
             return Some(changed(recipe, container.recipe.as_ref()));
         }
-        let image = self.found.images.get(&labels::image_name(&self.project.name, service));
+        let image = self.found.images.get(&labels::image_name(self.project, service));
         if image.is_some_and(|id| id.as_ref().is_some_and(|id| *id != container.image_id)) {
             return Some("image changed".to_owned());
         }
@@ -144,7 +145,7 @@ impl<'a> Planner<'a> {
 
     /// The steps that bring a service's image, networks and volumes.
     fn resources(&self, (name, service): Named<'_>) -> Vec<usize> {
-        let image = format!("image {}", labels::image_name(&self.project.name, (name, service)));
+        let image = format!("image {}", labels::image_name(self.project, (name, service)));
         let networks = service.networks.keys().map(|key| format!("network {key}"));
         let volumes = service.volumes.iter().filter_map(|volume| volume.source.as_ref()).map(|key| format!("volume {key}"));
         let mut steps: Vec<usize> =
@@ -187,8 +188,7 @@ impl<'a> Planner<'a> {
         }
         let service = (name, &self.project.services[name]);
         let count = self.count(service).unwrap_or(1);
-        let containers =
-            (1..=u32::try_from(count).unwrap_or(u32::MAX)).map(|number| labels::container_name(&self.project.name, service, number));
+        let containers = (1..=u32::try_from(count).unwrap_or(u32::MAX)).map(|number| labels::container_name(self.project, service, number));
         let action = Action::Await { service: name.to_owned(), condition, containers: containers.collect(), required };
         let after = self.started.get(name).cloned().unwrap_or_default();
         let step = self.plan.add(action, after, None);

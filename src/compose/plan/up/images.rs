@@ -28,7 +28,7 @@ impl Planner<'_> {
         }
         for name in services {
             let service = &self.project.services[name];
-            let image = labels::image_name(&self.project.name, (name, service));
+            let image = labels::image_name(self.project, (name, service));
             if self.made.contains_key(&format!("image {image}")) {
                 continue;
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::compose::labels;
 use crate::compose::model::Network;
 use crate::compose::plan::Action;
+use crate::compose::plan::Resources;
 use crate::compose::plan::up::Planner;
 use crate::compose::resource;
 use crate::failure::Failure;
@@ -12,7 +13,9 @@ use crate::failure::Result;
 
 impl Planner<'_> {
     pub(super) fn networks(&mut self, services: &[String]) -> Result<()> {
-        let keys: BTreeSet<&String> = services.iter().flat_map(|name| self.project.services[name].networks.keys()).collect();
+        let used = services.iter().flat_map(|name| self.project.services[name].networks.keys());
+        let all = self.project.networks.keys().filter(|_| self.options.resources == Resources::All);
+        let keys: BTreeSet<&String> = used.chain(all).collect();
         for key in keys {
             let Some(network) = self.project.networks.get(key) else { continue };
             let found = self.found.networks.get(&network.name);
@@ -62,8 +65,9 @@ impl Planner<'_> {
 
     pub(super) fn volumes(&mut self, services: &[String]) -> Result<()> {
         let volumes = services.iter().flat_map(|name| &self.project.services[name].volumes);
-        let keys: BTreeSet<&String> =
-            volumes.filter(|volume| volume.kind == "volume").filter_map(|volume| volume.source.as_ref()).collect();
+        let used = volumes.filter(|volume| volume.kind == "volume").filter_map(|volume| volume.source.as_ref());
+        let all = self.project.volumes.keys().filter(|_| self.options.resources == Resources::All);
+        let keys: BTreeSet<&String> = used.chain(all).collect();
         for key in keys {
             let Some(volume) = self.project.volumes.get(key) else { continue };
             match self.found.volumes.get(&volume.name) {
