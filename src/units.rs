@@ -227,6 +227,11 @@ pub fn long_time_text(time: &str) -> String {
     }
 }
 
+/// Writes a point in time with whole seconds: `2026-01-31T12:00:00Z`; what is none is empty.
+pub fn whole_second_text(time: &str) -> String {
+    time.parse::<Timestamp>().map_or_else(|_| String::new(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// Reads a point in time as `--since` and `--until` take it, in nanoseconds since 1970: RFC 3339, a date (with or
 /// without a time of day, then in the local time zone), seconds since 1970, or a duration back from now.
 ///

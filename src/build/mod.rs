@@ -13,6 +13,7 @@
 
 mod agent;
 mod chain;
+mod changes;
 mod command;
 mod config;
 mod context;
@@ -55,6 +56,7 @@ use std::process::ExitCode;
 use crate::failure::Doing;
 use crate::failure::Result;
 use crate::image::Image;
+use crate::image::ImageConfig;
 use crate::place::Home;
 
 /// What to build.
@@ -140,6 +142,14 @@ pub trait Watch: crate::image::Watch {
 /// Nothing is tagged then.
 pub fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Image> {
     whole::build(home, wanted, watch)
+}
+
+/// The configuration after `--change` of `commit` and `import`: instructions of a Dockerfile that make no layer.
+///
+/// # Errors
+/// Every one that cannot be understood, or that may not stand there.
+pub fn changed(config: &ImageConfig, changes: &[String]) -> Result<ImageConfig> {
+    changes::changed(config, changes)
 }
 
 /// Plays the role of a RUN's own process if the command line (`coracle @build-run`) says so; None if it does not.

@@ -19,8 +19,14 @@ use crate::place::Home;
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<cli::build::Command>),
+    /// Show how an image was made
+    History(cli::history::Command),
+    /// Make an image of a file system in a tar archive
+    Import(cli::import::Command),
     /// Show everything that is known of images
     Inspect(Query),
+    /// Bring in images from a tar archive
+    Load(cli::load::Command),
     /// List images
     #[command(visible_alias = "list")]
     Ls(cli::image_list::Command),
@@ -31,6 +37,8 @@ pub enum Command {
     /// Remove images
     #[command(visible_alias = "remove")]
     Rm(cli::rmi::Command),
+    /// Write images to a tar archive
+    Save(cli::save::Command),
     /// Give an image another name
     Tag(cli::tag::Command),
 }
@@ -40,6 +48,10 @@ impl Command {
         match self {
             Command::Build(command) => command.run(home),
             Command::Inspect(query) => query.run(home, Some(Kind::Image)),
+            Command::History(command) => command.run(home),
+            Command::Import(command) => command.run(home),
+            Command::Load(command) => command.run(home),
+            Command::Save(command) => command.run(home),
             Command::Ls(command) => command.run(home),
             Command::Prune(command) => command.run(home),
             Command::Pull(command) => command.run(home),

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::Outcome;
 use crate::cli::container_inspect;
+use crate::cli::image_inspect;
 use crate::cli::out;
 use crate::cli::revive;
 use crate::cli::template::Template;
@@ -14,7 +15,6 @@ use crate::container;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
-use crate::image::Image;
 use crate::net;
 use crate::place::Home;
 use crate::volume;
@@ -109,7 +109,7 @@ fn look_up(home: &Home, name: &str, kind: Option<Kind>) -> Result<Option<Value>>
     if is(Kind::Image)
         && let Some(found) = image::find(home, name)?
     {
-        return image_value(home, &found).map(Some);
+        return image_inspect::value(home, &found).map(Some);
     }
     if is(Kind::Network)
         && let Some(found) = net::find(home, name)?
@@ -122,27 +122,6 @@ fn look_up(home: &Home, name: &str, kind: Option<Kind>) -> Result<Option<Value>>
         return Ok(Some(volume_value(home, &found)));
     }
     Ok(None)
-}
-
-fn image_value(home: &Home, found: &Image) -> Result<Value> {
-    let listed: Vec<_> = image::list(home)?.into_iter().filter(|listed| listed.id == found.id).collect();
-    let named = listed.iter().filter(|listed| listed.repository != "<none>");
-    let tags: Vec<_> = named.clone().map(|listed| format!("{}:{}", listed.repository, listed.tag)).collect();
-    let digest = |listed: &image::Listed| listed.manifest_digest.as_ref().map(|digest| format!("{}@{digest}", listed.repository));
-    let digests: Vec<_> = named.filter_map(digest).collect();
-    Ok(json!({
-        "Id": found.id,
-        "RepoTags": tags,
-        "RepoDigests": digests,
-        "Created": found.config.created,
-        "Author": found.config.author.as_deref().unwrap_or_default(),
-        "Config": found.config.config,
-        "Architecture": found.config.architecture,
-        "Os": found.config.os,
-        "Size": listed.first().map_or(0, |listed| listed.size),
-        "RootFS": { "Type": "layers", "Layers": found.config.rootfs.diff_ids },
-        "GraphDriver": { "Name": "overlay", "Data": { "Layers": found.layers } },
-    }))
 }
 
 fn network_value(home: &Home, found: &net::Network) -> Result<Value> {

@@ -12,14 +12,18 @@ mod container_list;
 mod container_options;
 mod create;
 mod exec;
+mod history;
 mod image_group;
+mod image_inspect;
 mod image_list;
+mod import;
 mod info;
 mod inspect;
 mod interrupt;
 mod invocation;
 mod kill;
 mod listing;
+mod load;
 mod logs;
 mod network;
 mod out;
@@ -32,6 +36,7 @@ mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod spelling;
 mod start;
 mod stop;
@@ -92,14 +97,20 @@ enum Command {
     Down(compose::ShortDown),
     /// Run a command in a running container
     Exec(exec::Command),
+    /// Show how an image was made
+    History(history::Command),
     /// List images
     Images(image_list::Command),
+    /// Make an image of a file system in a tar archive
+    Import(import::Command),
     /// Show what is known of the system
     Info(info::Info),
     /// Show everything that is known of containers, images, networks and volumes
     Inspect(inspect::Command),
     /// Send a signal to running containers
     Kill(kill::Command),
+    /// Bring in images from a tar archive
+    Load(load::Command),
     /// Show the output of a container
     Logs(logs::Command),
     /// Pause all processes in containers
@@ -118,6 +129,8 @@ enum Command {
     Rmi(rmi::Command),
     /// Create and run a new container
     Run(Box<run::Command>),
+    /// Write images to a tar archive
+    Save(save::Command),
     /// Start stopped containers
     Start(start::Command),
     /// Stop running containers
@@ -161,10 +174,13 @@ impl Command {
             Command::Up(command) => command.run(home),
             Command::Create(command) => command.run(home),
             Command::Exec(command) => command.run(home),
+            Command::History(command) => command.run(home),
             Command::Images(command) => command.run(home),
+            Command::Import(command) => command.run(home),
             Command::Info(command) => command.run(home),
             Command::Inspect(command) => command.run(home),
             Command::Kill(command) => command.run(home),
+            Command::Load(command) => command.run(home),
             Command::Logs(command) => command.run(home),
             Command::Pause(command) => command.run(home),
             Command::Port(command) => command.run(home),
@@ -174,6 +190,7 @@ impl Command {
             Command::Rm(command) => command.run(home),
             Command::Rmi(command) => command.run(home),
             Command::Run(command) => command.run(home),
+            Command::Save(command) => command.run(home),
             Command::Start(command) => command.run(home),
             Command::Stop(command) => command.run(home),
             Command::Tag(command) => command.run(home),

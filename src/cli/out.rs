@@ -42,6 +42,11 @@ pub fn bytes(bytes: &[u8]) -> Result<Reader> {
     }
 }
 
+/// Standard output for bytes that another room writes.
+pub fn pipe() -> impl Write {
+    io::stdout().lock()
+}
+
 /// Says something on standard error; that nobody listens is no failure.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -23,6 +23,7 @@ pub use builds::BuildWatch;
 pub use objects::Hush;
 pub use objects::ObjectWatch;
 pub use pulls::PullWatch;
+pub use pulls::Way;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +107,12 @@ impl Progress {
 
     /// Shows the pull of an image.
     pub fn pull(&self, image: &str) -> PullWatch {
-        PullWatch::new(self.clone(), image)
+        PullWatch::new(self.clone(), image, Way::Pull)
+    }
+
+    /// Shows an image that goes another way.
+    pub fn image(&self, image: &str, way: Way) -> PullWatch {
+        PullWatch::new(self.clone(), image, way)
     }
 
     /// Shows a build; `name` stands before its steps if several run side by side.

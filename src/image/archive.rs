@@ -6,6 +6,7 @@
 
 use std::io;
 use std::io::BufRead;
+use std::io::Seek;
 
 use tar::Header;
 
@@ -305,6 +306,22 @@ impl<R: BufRead> Archive<R> {
             }
         }
         Ok(numbers.split_off(1))
+    }
+}
+
+impl<R: BufRead + Seek> Archive<R> {
+    /// Where in the stream the data of the current entry begins.
+    pub(super) fn position(&mut self) -> io::Result<u64> {
+        self.input.stream_position()
+    }
+
+    /// Goes past the data of the current entry without reading it.
+    pub(super) fn skip(&mut self) -> io::Result<()> {
+        let whole = self.left.saturating_add(self.padding);
+        let forward = i64::try_from(whole).map_err(|_| malformed("size out of range"))?;
+        self.input.seek_relative(forward)?;
+        (self.left, self.padding) = (0, 0);
+        Ok(())
     }
 }
 

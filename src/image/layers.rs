@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 
 use super::Watch;
 use super::digest::Digest;
+use super::keep::KeptDraft;
 use super::store;
 use super::store::LayerRecord;
 use crate::failure::Doing;
@@ -20,7 +21,7 @@ use crate::state;
 use crate::state::Lock;
 
 /// Directories of ours in `making/`; other rooms have other beginnings.
-const PREFIX: &str = "layer-";
+pub(super) const PREFIX: &str = "layer-";
 
 /// A directory in the making. Locked while its maker lives; taken away again unless it is committed.
 pub(super) struct Draft<'a> {
@@ -55,8 +56,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Gives the directory its place among the layers. If somebody else was first, theirs stays.
-    pub(super) fn commit(self, key: &str, record: &LayerRecord) -> Result<()> {
-        place(self.home, &self.path, key, record)
+    pub(super) fn commit(self, key: &str, record: &LayerRecord, kept: Option<KeptDraft>) -> Result<()> {
+        place(self.home, &self.path, key, record, kept)
     }
 }
 
@@ -68,10 +69,14 @@ impl Drop for Draft<'_> {
 }
 
 /// Moves a finished directory among the layers. If there is such a layer, the directory goes to the trash.
-pub(super) fn place(home: &Home, directory: &Path, key: &str, record: &LayerRecord) -> Result<()> {
+///
+/// The record comes first, then the kept blob, then the directory: so a blob that nobody knows of never comes to be.
+pub(super) fn place(home: &Home, directory: &Path, key: &str, record: &LayerRecord, kept: Option<KeptDraft>) -> Result<()> {
     let target = store::layer_directory(home, key);
     if !target.is_dir() {
-        state::write_json(&store::layer_record(home, key), record)?;
+        let record = LayerRecord { kept: kept.as_ref().map(|draft| draft.kept().clone()), ..record.clone() };
+        state::write_json(&store::layer_record(home, key), &record)?;
+        kept.map_or(Ok(()), |draft| draft.commit(home))?;
     }
     match fs::rename(directory, &target) {
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {

@@ -1,16 +1,22 @@
 //! Manifests and indexes: what a registry says an image is made of, read with suspicion.
 
-use serde::Deserialize;
+use std::collections::HashMap;
 
+use serde::Deserialize;
+use serde_json::json;
+
+use super::compression::Compression;
 use super::digest::Digest;
 use super::platform::Platform;
 use crate::failure::Failure;
 use crate::failure::Result;
 
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(super) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+pub(super) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// What we tell registries we understand.
 pub(super) const ACCEPTED: &[&str] = &[OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST];
@@ -35,13 +41,16 @@ pub(super) struct Manifest {
 pub(super) struct Blob {
     pub(super) digest: Digest,
     pub(super) size: u64,
+    /// What the media type of a layer says; the bytes themselves decide.
+    pub(super) compression: Option<Compression>,
 }
 
 /// One image of an index.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct IndexEntry {
     pub(super) blob: Blob,
     pub(super) platform: Option<Platform>,
+    annotations: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +72,7 @@ struct RawBlob {
     digest: String,
     size: u64,
     platform: Option<RawPlatform>,
+    annotations: Option<HashMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +82,21 @@ struct RawPlatform {
     #[serde(default)]
     architecture: String,
     variant: Option<String>,
+}
+
+/// Writes an OCI manifest of a configuration and layers, the lowest first; the same parts are always the same bytes.
+pub(super) fn write(config: &Blob, layers: &[Blob]) -> Vec<u8> {
+    let layer = |layer: &Blob| {
+        let media_type = layer.compression.unwrap_or(Compression::None).media_type();
+        json!({ "mediaType": media_type, "digest": layer.digest.as_str(), "size": layer.size })
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": { "mediaType": OCI_CONFIG, "digest": config.digest.as_str(), "size": config.size },
+        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+    });
+    manifest.to_string().into_bytes()
 }
 
 impl Document {
@@ -140,14 +165,28 @@ fn layer(raw: RawBlob) -> Result<Blob> {
 
 impl RawBlob {
     fn blob(self) -> Result<Blob> {
-        Ok(Blob { digest: Digest::parse(&self.digest)?, size: self.size })
+        let compression = match self.media_type.rsplit(['.', '+']).next() {
+            Some("gzip") => Some(Compression::Gzip),
+            Some("zstd") => Some(Compression::Zstd),
+            Some("tar") => Some(Compression::None),
+            _ => None,
+        };
+        Ok(Blob { digest: Digest::parse(&self.digest)?, size: self.size, compression })
     }
 }
 
 impl IndexEntry {
     fn read(mut raw: RawBlob) -> Result<IndexEntry> {
         let platform = raw.platform.take().map(|p| Platform { os: p.os, architecture: p.architecture, variant: p.variant });
-        Ok(IndexEntry { blob: raw.blob()?, platform })
+        let annotations = raw.annotations.take().unwrap_or_default();
+        Ok(IndexEntry { blob: raw.blob()?, platform, annotations })
+    }
+
+    /// The name an entry of an image layout gives its image: containerd's annotation, or OCI's if it is more than a tag.
+    pub(super) fn name(&self) -> Option<String> {
+        let named = |key: &str| self.annotations.get(key).filter(|name| !name.is_empty());
+        let whole = |name: &&String| name.contains(['/', ':']);
+        named("io.containerd.image.name").or_else(|| named("org.opencontainers.image.ref.name").filter(whole)).cloned()
     }
 }
 

@@ -1,10 +1,17 @@
 //! Images: references, registries, layers as they stream in, and the store they end in.
 
 mod archive;
+mod assemble;
 mod commit;
+mod compression;
+mod contents;
 mod credentials;
 mod digest;
+mod import;
+mod keep;
+mod layer_blob;
 mod layers;
+mod load;
 mod manifest;
 mod mirrors;
 mod pax;
@@ -13,14 +20,19 @@ mod pull;
 mod reference;
 mod registry;
 mod remove;
+mod save;
 mod settle;
 mod store;
 mod stream;
+mod tar_writer;
 mod tree;
 mod unpack;
 mod web;
 mod xattrs;
 
+use std::fs::File;
+use std::io::Read;
+use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -195,6 +207,55 @@ pub fn pull(home: &Home, name: &str, platform: Option<&str>, policy: Policy, wat
 /// Nobody answers there, or with something else than the file.
 pub fn fetch(home: &Home, request: &WebRequest, into: &mut dyn std::io::Write) -> Result<WebAnswer> {
     web::fetch(home, request, into)
+}
+
+/// Writes images as a tar archive that `docker load` reads, an OCI layout at the same time. A name without a tag means all its tags.
+///
+/// # Errors
+/// No such image; a layer that cannot be had again to the byte; `out` cannot be written.
+pub fn save(home: &Home, names: &[String], platform: Option<&str>, out: &mut dyn Write) -> Result<()> {
+    save::save(home, names, platform, out)
+}
+
+/// An image that [`load`] has brought in.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub id: String,
+    /// As Docker shows them, `redis:8`.
+    pub names: Vec<String>,
+}
+
+/// Brings in the images of an archive that `save`, `docker save`, `podman save` or `skopeo` wrote, compressed or not.
+///
+/// # Errors
+/// No such archive; something in it does not match its digest.
+pub fn load(home: &Home, input: File, platform: Option<&str>, watch: &dyn Watch) -> Result<Vec<Loaded>> {
+    load::load(home, input, platform, watch)
+}
+
+/// Makes an image of one layer, which is a tar stream, compressed or not.
+///
+/// # Errors
+/// No tar stream; a store that cannot be written.
+pub fn import(home: &Home, stream: &mut (dyn Read + Send), config: ImageConfig, watch: &dyn Watch) -> Result<Image> {
+    import::import(home, stream, config, watch)
+}
+
+/// `linux/arm/v7` as operating system, architecture and variant, in the spelling that images have.
+///
+/// # Errors
+/// Not a platform.
+pub fn platform_parts(text: &str) -> Result<(String, String, Option<String>)> {
+    let platform = platform::Platform::parse(text)?;
+    Ok((platform.os, platform.architecture, platform.variant))
+}
+
+/// The sizes of an image's layers as they lie unpacked, the lowest first, in bytes.
+///
+/// # Errors
+/// The store cannot be read; an image that is not there has none.
+pub fn layer_sizes(home: &Home, id: &str) -> Result<Vec<u64>> {
+    store::layer_sizes(home, id)
 }
 
 /// Finds an image of the store by name or by (a unique beginning of) its id.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ImageConfig;
 use super::manifest::IndexEntry;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -27,6 +28,12 @@ impl Platform {
             other => (other, None),
         };
         Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
+    }
+
+    /// The one an image says it is for.
+    pub(super) fn of(config: &ImageConfig) -> Platform {
+        let os = if config.os.is_empty() { "linux".to_owned() } else { config.os.clone() };
+        Platform { os, architecture: config.architecture.clone(), variant: config.variant.clone() }
     }
 
     /// Reads `--platform`: `linux/amd64`, `linux/arm/v7`, or one part alone.

@@ -1,20 +1,13 @@
 //! Pulls an image: ask, choose, fetch the layers side by side, and let it exist.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
-
 use super::Image;
 use super::ImageConfig;
 use super::Policy;
 use super::Watch;
+use super::assemble::Arrival;
+use super::assemble::Part;
 use super::digest::Digest;
 use super::layers;
-use super::layers::Draft;
 use super::manifest::Blob;
 use super::manifest::Document;
 use super::manifest::Manifest;
@@ -27,23 +20,14 @@ use super::registry::Protocol;
 use super::registry::Remote;
 use super::registry::Session;
 use super::registry::Trouble;
-use super::settle;
 use super::store;
-use super::store::LayerRecord;
-use super::stream;
-use super::stream::Order;
-use super::unpack::Unpacked;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
 use crate::state;
 
-/// How many layers come in at once; each has two threads.
-const AT_ONCE: usize = 3;
 /// Larger configurations and manifests are nobody's honest work.
-const LARGEST_DOCUMENT: u64 = 32 << 20;
-/// Another command may remove a layer while we fetch the others; then it is fetched again, but not for ever.
-const ROUNDS: usize = 3;
+pub(super) const LARGEST_DOCUMENT: u64 = 32 << 20;
 
 /// What one pull is about.
 struct Pull<'a> {
@@ -180,18 +164,10 @@ impl Pull<'_> {
             Document::Index(entries) => self.of_index(remote, &entries, 1)?,
         };
         let (config, config_bytes) = self.config(remote, &manifest)?;
-        let mut rounds = 0;
-        let image = loop {
-            let keys = self.layers(remote, &manifest, &config)?;
-            rounds += 1;
-            match self.let_it_exist(&config, &config_bytes, &bytes, keys) {
-                Err(_) if rounds < ROUNDS => {}
-                outcome => break outcome?,
-            }
-        };
+        let arrival = Arrival { config: &config, config_bytes: &config_bytes, manifest: Some(&bytes), parts: parts(&manifest, &config)? };
+        let image = arrival.admit(self.home, remote, self.watch)?;
         let _lock = store::lock(self.home)?;
         store::put_name(self.home, &self.name, &image.id, Some(&top))?;
-        store::put_blob(self.home, &Digest::of(&bytes), &bytes)?;
         Ok(Image { manifest_digest: Some(top.to_string()), ..image })
     }
 
@@ -213,7 +189,7 @@ impl Pull<'_> {
     }
 
     fn config(&self, remote: &Remote<'_>, manifest: &Manifest) -> Result<(ImageConfig, Vec<u8>)> {
-        let Blob { digest, size } = &manifest.config;
+        let Blob { digest, size, .. } = &manifest.config;
         let cannot = || Failure::new("cannot use the image's configuration");
         if *size > LARGEST_DOCUMENT {
             return Err(cannot().because(format!("it has {size} bytes")));
@@ -223,13 +199,7 @@ impl Pull<'_> {
             _ => remote.small_blob(digest, *size).map_err(|trouble| cannot().because(format!("{digest}: {}", trouble.text)))?,
         };
         let config: ImageConfig = serde_json::from_slice(&bytes).map_err(|error| cannot().because(error))?;
-        if config.rootfs.diff_ids.len() != manifest.layers.len() {
-            let (layers, ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
-            return Err(cannot().because(format!("the manifest has {layers} layers, the configuration speaks of {ids}")));
-        }
-        if config.os != "linux" && !config.os.is_empty() {
-            return Err(cannot().because(format!("it is for {}, this is linux", config.os)));
-        }
+        check(&config, manifest.layers.len())?;
         self.check_platform(&config)?;
         Ok((config, bytes))
     }
@@ -247,140 +217,32 @@ impl Pull<'_> {
         self.watch.note(&format!("{name}: the image's platform ({has}) does not match the detected host platform ({host})"));
         Ok(())
     }
-
-    /// Sees to it that all layers are in the store; their directories' names, the lowest first.
-    fn layers(&self, remote: &Remote<'_>, manifest: &Manifest, config: &ImageConfig) -> Result<Vec<String>> {
-        let work = Work::new(self, remote, manifest, config)?;
-        let threads = AT_ONCE.min(manifest.layers.len());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| work.run());
-            }
-        });
-        let outcome = work.settled();
-        // After a cut the next pull goes on with the layers that are whole; a bad image's serve nobody.
-        if outcome.is_err() && !work.cut.load(Ordering::Relaxed) {
-            let _lock = store::lock(self.home)?;
-            store::remove_unused(self.home, &of(&work.fetched))?;
-        }
-        outcome
-    }
-
-    fn let_it_exist(&self, config: &ImageConfig, config_bytes: &[u8], manifest: &[u8], keys: Vec<String>) -> Result<Image> {
-        let _lock = store::lock(self.home)?;
-        let id = Digest::of(config_bytes);
-        let mut record = store::image_record(self.home, &id, config, keys)?;
-        record.manifest = Some(Digest::of(manifest).to_string());
-        store::put_blob(self.home, &id, config_bytes)?;
-        store::put_image(self.home, config, &record)?;
-        store::load(self.home, &record, None)
-    }
 }
 
-/// The layers of one image, shared out among threads.
-struct Work<'a> {
-    pull: &'a Pull<'a>,
-    remote: &'a Remote<'a>,
-    blobs: &'a [Blob],
-    diff_ids: Vec<Digest>,
-    chains: Vec<Digest>,
-    next: AtomicUsize,
-    stop: AtomicBool,
-    cut: AtomicBool,
-    failure: Mutex<Option<Failure>>,
-    /// Layers that are in the store because of us.
-    fetched: Mutex<Vec<String>>,
-    /// Layers that need what is in those below them before they are whole.
-    waiting: Mutex<BTreeMap<usize, (Draft<'a>, Unpacked, LayerRecord)>>,
+/// Refuses a configuration that does not speak of so many layers, or not of Linux.
+pub(super) fn check(config: &ImageConfig, layers: usize) -> Result<()> {
+    let cannot = || Failure::new("cannot use the image's configuration");
+    if config.rootfs.diff_ids.len() != layers {
+        let ids = config.rootfs.diff_ids.len();
+        return Err(cannot().because(format!("there are {layers} layers, the configuration speaks of {ids}")));
+    }
+    if config.os != "linux" && !config.os.is_empty() {
+        return Err(cannot().because(format!("it is for {}, this is linux", config.os)));
+    }
+    Ok(())
 }
 
-impl<'a> Work<'a> {
-    fn new(pull: &'a Pull<'a>, remote: &'a Remote<'a>, manifest: &'a Manifest, config: &ImageConfig) -> Result<Work<'a>> {
-        let diff_ids = config.rootfs.diff_ids.iter().map(|text| Digest::parse(text)).collect::<Result<Vec<_>>>()?;
-        let mut chains: Vec<Digest> = Vec::new();
-        for diff_id in &diff_ids {
-            chains.push(layers::chain(chains.last(), diff_id));
-        }
-        Ok(Work {
-            pull,
-            remote,
-            blobs: &manifest.layers,
-            diff_ids,
-            chains,
-            next: AtomicUsize::new(0),
-            stop: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
-            failure: Mutex::new(None),
-            fetched: Mutex::new(Vec::new()),
-            waiting: Mutex::new(BTreeMap::new()),
+/// The layers of a manifest with what the configuration says of them.
+pub(super) fn parts(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<Part>> {
+    let part = |(blob, diff_id): (&Blob, &String)| {
+        Ok(Part {
+            label: blob.digest.to_string(),
+            short: blob.digest.short().to_owned(),
+            blob: Some(blob.clone()),
+            diff_id: Digest::parse(diff_id)?,
         })
-    }
-
-    /// Completes the layers that waited for others, when no thread is at work any more.
-    fn settled(&self) -> Result<Vec<String>> {
-        if let Some(failure) = of(&self.failure).take() {
-            return Err(failure);
-        }
-        let home = self.pull.home;
-        let mut keys = Vec::new();
-        for (at, (diff_id, chain)) in self.diff_ids.iter().zip(&self.chains).enumerate() {
-            if let Some((draft, unpacked, record)) = of(&self.waiting).remove(&at) {
-                settle::settle(home, draft.path(), &unpacked.foreign_links, &keys)?;
-                draft.commit(chain.hex(), &record)?;
-                of(&self.fetched).push(chain.hex().to_owned());
-            }
-            keys.push(layers::present(home, diff_id, chain).unwrap_or_else(|| diff_id.hex().to_owned()));
-        }
-        Ok(keys)
-    }
-
-    /// One thread's share: the next layer that nobody has taken, until there is none or one failed.
-    fn run(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
-            let at = self.next.fetch_add(1, Ordering::Relaxed);
-            if at >= self.blobs.len() {
-                return;
-            }
-            if let Err(failure) = self.layer(at) {
-                // The first failure is the cause; the others only stopped because of it.
-                let was_running = !self.stop.swap(true, Ordering::Relaxed);
-                if was_running {
-                    *of(&self.failure) = Some(failure);
-                }
-            }
-        }
-    }
-
-    fn layer(&self, at: usize) -> Result<()> {
-        let (blob, diff_id, chain) = (&self.blobs[at], &self.diff_ids[at], &self.chains[at]);
-        let (home, watch) = (self.pull.home, self.pull.watch);
-        let _lock = if layers::present(home, diff_id, chain).is_some() { None } else { Some(layers::lock(home, diff_id, watch)?) };
-        // Once more: whoever had the lock before us may have brought it.
-        if layers::present(home, diff_id, chain).is_some() {
-            watch.layer(blob.digest.short(), blob.size, true);
-            return Ok(());
-        }
-        watch.layer(blob.digest.short(), blob.size, false);
-        let draft = Draft::begin(home)?;
-        let order = Order { remote: self.remote, blob, diff_id, watch, stop: &self.stop, cut: &self.cut };
-        let (unpacked, tar_size) = stream::receive(&order, draft.path())?;
-        let mut record = LayerRecord::new(diff_id, unpacked.size, tar_size);
-        record.root = unpacked.root;
-        record.opaque_root = unpacked.opaque_root;
-        if unpacked.foreign_links.is_empty() {
-            draft.commit(diff_id.hex(), &record)?;
-            of(&self.fetched).push(diff_id.hex().to_owned());
-        } else {
-            of(&self.waiting).insert(at, (draft, unpacked, record));
-        }
-        watch.done(blob.digest.short());
-        Ok(())
-    }
-}
-
-/// What a lock holds; a thread that died with it in hand left nothing half done.
-fn of<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+    };
+    manifest.layers.iter().zip(&config.rootfs.diff_ids).map(part).collect()
 }
 
 impl Failure {

@@ -23,11 +23,14 @@ use oci_client::errors::OciErrorCode;
 use oci_client::secrets::RegistryAuth;
 use tokio::runtime::Runtime;
 
+use super::assemble::Part;
+use super::assemble::Source;
 use super::credentials;
 use super::digest::Digest;
 use super::manifest::ACCEPTED;
 use super::mirrors::Endpoint;
 use super::mirrors::Trust;
+use super::stream::Supply;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -192,6 +195,20 @@ impl<'a> Remote<'a> {
             BlobResponse::Partial(stream) => Ok((stream, offset)),
             BlobResponse::Full(stream) => Ok((stream, 0)),
         }
+    }
+}
+
+impl Source for Remote<'_> {
+    fn open(&self, part: &Part, _at: usize) -> Result<Supply<'_>> {
+        let blob = part
+            .blob
+            .as_ref()
+            .ok_or_else(|| Failure::new(format!("cannot fetch layer {}", part.label)).because("nobody says what it is called there"))?;
+        Ok(Supply::Registry(Box::new(Download::new(self, blob.digest.clone(), blob.size))))
+    }
+
+    fn repository(&self) -> Option<String> {
+        Some(format!("{}/{}", self.endpoint.registry, self.endpoint.repository))
     }
 }
 

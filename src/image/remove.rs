@@ -38,6 +38,11 @@ pub(super) fn remove(home: &Home, text: &str, in_use: &[String], force: bool) ->
         let failure = Failure::new(format!("conflict: unable to remove repository reference \"{text}\" (must force)")).because(why);
         return Err(failure.hint("remove the container first, or use --force"));
     }
+    let held = if last && !used { store::unpinned(home, word.id())? } else { None };
+    if last && !used && held.is_none() {
+        let failure = Failure::new(format!("conflict: unable to delete {}", short(word.id())));
+        return Err(failure.because("another command is reading the image").hint("wait until it has ended"));
+    }
     let mut removed = Vec::new();
     for (name, _) in names.iter().filter(|(_, goes)| *goes) {
         store::remove_name(home, &name.name)?;

@@ -1,7 +1,7 @@
 //! The store on disk: what is in it, and how it is found again.
 //!
 //! ```text
-//! blobs/sha256/<hex>            raw manifests and configurations
+//! blobs/sha256/<hex>            raw manifests and configurations, and layers as they came (see `keep`)
 //! layers/<hex>/                 an unpacked layer, by its diff id (rarely: by its chain id, see `settle`)
 //! layers/<hex>.json             what there is to say about it
 //! images/ids/<hex>.json         an image that is whole: its layers, size, manifest
@@ -22,7 +22,9 @@ use serde::de::DeserializeOwned;
 use super::Image;
 use super::ImageConfig;
 use super::Listed;
+use super::compression::Compression;
 use super::digest::Digest;
+use super::keep::Kept;
 use super::reference::Reference;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -78,11 +80,29 @@ pub(super) struct LayerRecord {
     /// Hides everything below it, which overlayfs cannot say of the root itself.
     #[serde(default)]
     pub(super) opaque_root: bool,
+    /// Its tar stream, where the directory cannot give it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kept: Option<Kept>,
+    /// What it is called in registries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) forms: Vec<Form>,
+}
+
+/// A blob that holds the layer, as registries have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Form {
+    pub(super) digest: String,
+    pub(super) size: u64,
+    pub(super) compression: Compression,
+    /// `docker.io/library/redis`: where it was seen.
+    #[serde(default)]
+    pub(super) repositories: Vec<String>,
 }
 
 impl LayerRecord {
     pub(super) fn new(diff_id: &Digest, size: u64, tar_size: u64) -> LayerRecord {
-        LayerRecord { version: VERSION, diff_id: diff_id.to_string(), size, tar_size, root: None, opaque_root: false }
+        let diff_id = diff_id.to_string();
+        LayerRecord { version: VERSION, diff_id, size, tar_size, root: None, opaque_root: false, kept: None, forms: Vec::new() }
     }
 }
 
@@ -99,7 +119,7 @@ pub(super) fn layer_record(home: &Home, key: &str) -> PathBuf {
     home.layers().join(format!("{key}.json"))
 }
 
-fn blob_path(home: &Home, digest: &Digest) -> PathBuf {
+pub(super) fn blob_path(home: &Home, digest: &Digest) -> PathBuf {
     home.blobs().join("sha256").join(digest.hex())
 }
 
@@ -161,6 +181,13 @@ pub(super) fn image_record(home: &Home, id: &Digest, config: &ImageConfig, layer
         }
     }
     Ok(ImageRecord { version: VERSION, id: id.to_string(), manifest: None, created: config.created.clone(), size, layers, lowest })
+}
+
+/// The sizes of an image's layers, the lowest first.
+pub(super) fn layer_sizes(home: &Home, id: &str) -> Result<Vec<u64>> {
+    let Some(image) = find_image(home, id)? else { return Ok(Vec::new()) };
+    let size = |key: &String| Ok(state::find_json::<LayerRecord>(&layer_record(home, key))?.map_or(0, |layer| layer.size));
+    image.layers.iter().map(size).collect()
 }
 
 /// Makes a name mean an image.
@@ -370,11 +397,75 @@ pub(super) fn remove_unused(home: &Home, keys: &[String]) -> Result<Vec<String>>
         if gone.contains(key) || images.iter().any(|image| image.layers.contains(key)) {
             continue;
         }
-        state::discard(home, &layer_directory(home, key))?;
-        remove_file(&layer_record(home, key))?;
+        discard_layer(home, key)?;
         gone.push(key.clone());
     }
     Ok(gone)
+}
+
+/// Takes a layer away, with its record and the blob kept for it; the caller holds the lock.
+pub(super) fn discard_layer(home: &Home, key: &str) -> Result<()> {
+    state::discard(home, &layer_directory(home, key))?;
+    let path = layer_record(home, key);
+    // A record that cannot be read must not keep the layer: at worst a blob is left for `system check`.
+    let record: Option<LayerRecord> = state::find_json(&path).unwrap_or_default();
+    remove_file(&path)?;
+    let Some(kept) = record.as_ref().and_then(|record| record.kept.as_ref()) else { return Ok(()) };
+    // Only a layer that depends on those below it can be there twice, under two keys.
+    let is_alone = record.as_ref().is_some_and(|record| record.diff_id.ends_with(key));
+    if is_alone || !layer_records(home)?.iter().any(|(_, other)| other.kept.as_ref() == Some(kept)) {
+        remove_file(&blob_path(home, &Digest::parse(&kept.digest)?))?;
+    }
+    Ok(())
+}
+
+/// All layers with their keys; records that cannot be read are left out.
+pub(super) fn layer_records(home: &Home) -> Result<Vec<(String, LayerRecord)>> {
+    let directory = home.layers();
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.doing(|| format!("cannot read {}", directory.display()))?,
+    };
+    let keys = entries.flatten().filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
+    let keys = keys.filter(|key| !key.starts_with('.'));
+    Ok(keys.filter_map(|key| Some((key.clone(), state::find_json(&layer_record(home, &key)).ok()??))).collect())
+}
+
+/// Remembers that a repository has the layer in this form.
+pub(super) fn note_form(home: &Home, key: &str, form: &Form) -> Result<()> {
+    let path = layer_record(home, key);
+    let knows = |record: &LayerRecord| {
+        let known = record.forms.iter().find(|known| known.digest == form.digest);
+        known.is_some_and(|known| form.repositories.iter().all(|repository| known.repositories.contains(repository)))
+    };
+    if state::find_json::<LayerRecord>(&path)?.is_none_or(|record| knows(&record)) {
+        return Ok(());
+    }
+    let _lock = Lock::alone(home, &format!("forms-{key}"))?;
+    let Some(mut record) = state::find_json::<LayerRecord>(&path)? else { return Ok(()) };
+    match record.forms.iter_mut().find(|known| known.digest == form.digest) {
+        None => record.forms.push(form.clone()),
+        Some(known) => {
+            let new = form.repositories.iter().filter(|repository| !known.repositories.contains(repository)).cloned();
+            let new: Vec<String> = new.collect();
+            known.repositories.extend(new);
+        }
+    }
+    state::write_json(&path, &record)
+}
+
+/// Holds on to an image: while this lives nobody removes it.
+pub(super) fn pin(home: &Home, id: &str) -> Result<Lock> {
+    Lock::shared(home, &pin_name(id))
+}
+
+/// Takes the right to remove an image; none while somebody holds on to it.
+pub(super) fn unpinned(home: &Home, id: &str) -> Result<Option<Lock>> {
+    Lock::attempt(home, &pin_name(id))
+}
+
+fn pin_name(id: &str) -> String {
+    format!("image-{}", id.trim_start_matches("sha256:"))
 }
 
 #[cfg(test)]

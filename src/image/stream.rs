@@ -1,7 +1,7 @@
-//! One layer from the wire to its directory in one pass.
+//! One layer from the wire, or from a file, to its directory in one pass.
 //!
 //! ```text
-//! thread 1:  registry -> sha256 of what came -> inflate -> chunks
+//! thread 1:  registry -> sha256 of what came -> a copy that is kept -> inflate -> chunks
 //! thread 2:  chunks -> sha256 of the tar -> unpack
 //! ```
 
@@ -21,16 +21,20 @@ use sha2::Sha256;
 
 use super::Watch;
 use super::archive::Archive;
+use super::compression;
+use super::compression::Compression;
 use super::digest::Digest;
-use super::manifest::Blob;
+use super::keep::Keeper;
+use super::keep::KeptDraft;
 use super::registry::Chunk;
 use super::registry::Download;
-use super::registry::Remote;
+use super::registry::Kind;
 use super::registry::Trouble;
 use super::unpack::Unpacked;
 use super::unpack::unpack;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::place::Home;
 
 const CHUNK: usize = 256 << 10;
 /// How many chunks may wait between the two threads.
@@ -50,11 +54,44 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Where a layer comes from and what it must turn out to be.
+/// Where the bytes of a layer come from.
+pub(super) enum Supply<'a> {
+    Registry(Box<Download<'a>>),
+    Stream(Box<dyn Read + Send + 'a>),
+}
+
+impl Supply<'_> {
+    fn next_chunk(&mut self) -> std::result::Result<Option<Chunk>, Trouble> {
+        let stream = match self {
+            Supply::Registry(download) => return download.next_chunk(),
+            Supply::Stream(stream) => stream,
+        };
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => return Ok(None),
+                Ok(count) => {
+                    chunk.truncate(count);
+                    return Ok(Some(Box::new(chunk)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Trouble { kind: Kind::Other, text: error.to_string() }),
+            }
+        }
+    }
+}
+
+/// What a layer is called and what it must turn out to be.
 pub(super) struct Order<'a> {
-    pub(super) remote: &'a Remote<'a>,
-    pub(super) blob: &'a Blob,
-    pub(super) diff_id: &'a Digest,
+    pub(super) home: &'a Home,
+    /// For messages: a digest, or the name of a file.
+    pub(super) label: &'a str,
+    /// The short name its progress is shown under.
+    pub(super) short: &'a str,
+    /// The digest of what comes, where somebody has said it.
+    pub(super) blob: Option<&'a Digest>,
+    /// The digest of the plain tar stream, where somebody has said it.
+    pub(super) diff_id: Option<&'a Digest>,
     pub(super) watch: &'a dyn Watch,
     /// Set when another layer failed, so that this one need not be finished.
     pub(super) stop: &'a AtomicBool,
@@ -62,11 +99,32 @@ pub(super) struct Order<'a> {
     pub(super) cut: &'a AtomicBool,
 }
 
+/// A layer that is unpacked, checked, and not yet among the others.
+pub(super) struct Received {
+    pub(super) unpacked: Unpacked,
+    /// Of the plain tar stream, in bytes.
+    pub(super) tar_size: u64,
+    pub(super) diff_id: Digest,
+    pub(super) blob: Digest,
+    /// In bytes, as it came.
+    pub(super) blob_size: u64,
+    pub(super) compression: Compression,
+    pub(super) kept: Option<KeptDraft>,
+}
+
+/// What thread 1 knows in the end.
+struct Inflated {
+    digest: Digest,
+    size: u64,
+    compression: Compression,
+    kept: Option<KeptDraft>,
+}
+
 /// Fetches, checks and unpacks the layer into `directory`, which is empty.
-pub(super) fn receive(order: &Order<'_>, directory: &Path) -> Result<(Unpacked, u64)> {
+pub(super) fn receive(order: &Order<'_>, supply: Supply<'_>, directory: &Path) -> Result<Received> {
     let (sender, receiver) = sync_channel(WAITING);
     let (source, made) = std::thread::scope(|scope| {
-        let source = scope.spawn(move || inflate(order, &sender));
+        let source = scope.spawn(move || inflate(order, supply, &sender));
         let mut archive = Archive::new(Chunks::new(receiver));
         let made = unpack(&mut archive, directory);
         let chunks = archive.into_inner();
@@ -75,16 +133,25 @@ pub(super) fn receive(order: &Order<'_>, directory: &Path) -> Result<(Unpacked, 
         drop(chunks.receiver);
         (source.join(), made.map(|made| (made, summary)))
     });
-    let cannot = || Failure::new(format!("cannot unpack layer {}", order.blob.digest));
+    let cannot = || Failure::new(format!("cannot unpack layer {}", order.label));
     let source = source.unwrap_or_else(|_| Err(Some(cannot().because("the thread that fetched it ended"))));
     match (source, made) {
         (Err(Some(failure)), _) => Err(failure),
         (_, Err(error)) => Err(explain(cannot().because(&error), &error)),
         (Err(None), _) => Err(cannot().because("the stream broke off")),
-        (Ok(()), Ok((made, (digest, total)))) if digest == *order.diff_id => Ok((made, total)),
-        (Ok(()), Ok((_, (digest, _)))) => {
-            Err(cannot().because(format!("its content has the digest {digest}, the image's configuration says {}", order.diff_id)))
+        (Ok(_), Ok((_, (digest, _)))) if order.diff_id.is_some_and(|wanted| *wanted != digest) => {
+            let wanted = order.diff_id.map(Digest::as_str).unwrap_or_default();
+            Err(cannot().because(format!("its content has the digest {digest}, the image's configuration says {wanted}")))
         }
+        (Ok(inflated), Ok((unpacked, (diff_id, tar_size)))) => Ok(Received {
+            unpacked,
+            tar_size,
+            diff_id,
+            blob: inflated.digest,
+            blob_size: inflated.size,
+            compression: inflated.compression,
+            kept: inflated.kept,
+        }),
     }
 }
 
@@ -99,46 +166,50 @@ fn explain(failure: Failure, error: &io::Error) -> Failure {
 }
 
 /// Thread 1. The error is none if the other thread stopped listening: then it knows why.
-fn inflate(order: &Order<'_>, sender: &SyncSender<Vec<u8>>) -> std::result::Result<(), Option<Failure>> {
-    let mut source = Source::new(order);
+fn inflate(order: &Order<'_>, supply: Supply<'_>, sender: &SyncSender<Vec<u8>>) -> std::result::Result<Inflated, Option<Failure>> {
+    let mut source = Source::new(order, supply);
     let outcome = inflate_into(&mut source, sender);
     if let Some(trouble) = source.trouble.take() {
         order.cut.store(trouble.is_of_the_network(), Ordering::Relaxed);
-        return Err(Some(Failure::new(format!("cannot fetch layer {}", order.blob.digest)).because(trouble.text)));
+        return Err(Some(Failure::new(format!("cannot fetch layer {}", order.label)).because(trouble.text)));
     }
-    match outcome {
-        Ok(()) => {}
+    let compression = match outcome {
+        Ok(compression) => compression,
         Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Broken>()) => return Err(None),
-        Err(error) => return Err(Some(Failure::new(format!("cannot decompress layer {}", order.blob.digest)).because(error))),
-    }
+        Err(error) => return Err(Some(Failure::new(format!("cannot decompress layer {}", order.label)).because(error))),
+    };
     let digest = Digest::finish(source.hasher);
-    if digest != order.blob.digest {
-        let failure =
-            Failure::new(format!("cannot trust layer {}", order.blob.digest)).because(format!("what came has the digest {digest}"));
-        return Err(Some(failure.hint("pull again; if it stays so, the registry's copy is damaged")));
+    if order.blob.is_some_and(|wanted| *wanted != digest) {
+        let failure = Failure::new(format!("cannot trust layer {}", order.label)).because(format!("what came has the digest {digest}"));
+        return Err(Some(failure.hint("get it again; if it stays so, the copy it came from is damaged")));
     }
-    Ok(())
+    let kept = source.keeper.finish(&digest, compression);
+    Ok(Inflated { digest, size: source.total, compression, kept })
 }
 
-fn inflate_into(source: &mut Source<'_>, sender: &SyncSender<Vec<u8>>) -> io::Result<()> {
+fn inflate_into(source: &mut Source<'_>, sender: &SyncSender<Vec<u8>>) -> io::Result<Compression> {
     source.prime()?;
-    match source.fill_buf()? {
-        [0x1f, 0x8b, ..] => pump(&mut flate2::bufread::MultiGzDecoder::new(&mut *source), sender)?,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+    let start = source.fill_buf()?;
+    let compression = Compression::of_start(start);
+    if let Some(name) = compression::foreign(start) {
+        let why = format!("layers are compressed with gzip or zstd, this one is with {name}");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    source.keep(compression);
+    match compression {
+        Compression::Gzip => pump(&mut flate2::bufread::MultiGzDecoder::new(&mut *source), sender)?,
+        Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut *source)?;
             decoder.window_log_max(WIDEST_WINDOW)?;
             pump(&mut decoder, sender)?;
         }
-        [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', b'Z', ..] => {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "layers are compressed with gzip or zstd, this one is not"));
-        }
-        _ => pump(source, sender)?,
+        Compression::None => pump(source, sender)?,
     }
     // The digest is of all that came, also of what a decompressor did not care for.
     loop {
         let rest = source.fill_buf()?.len();
         if rest == 0 {
-            return Ok(());
+            return Ok(compression);
         }
         source.consume(rest);
     }
@@ -164,20 +235,22 @@ fn pump(from: &mut impl Read, sender: &SyncSender<Vec<u8>>) -> io::Result<()> {
     }
 }
 
-/// The compressed bytes, hashed as they come.
+/// The compressed bytes, hashed and kept as they come.
 struct Source<'a> {
     order: &'a Order<'a>,
-    download: Download<'a>,
+    supply: Supply<'a>,
+    keeper: Keeper<'a>,
     chunk: Option<Chunk>,
     at: usize,
     hasher: Sha256,
+    total: u64,
     trouble: Option<Trouble>,
 }
 
 impl<'a> Source<'a> {
-    fn new(order: &'a Order<'a>) -> Source<'a> {
-        let download = Download::new(order.remote, order.blob.digest.clone(), order.blob.size);
-        Source { order, download, chunk: None, at: 0, hasher: Sha256::new(), trouble: None }
+    fn new(order: &'a Order<'a>, supply: Supply<'a>) -> Source<'a> {
+        let keeper = Keeper::new(order.home);
+        Source { order, supply, keeper, chunk: None, at: 0, hasher: Sha256::new(), total: 0, trouble: None }
     }
 
     /// Makes sure that enough is there to know the compression by, however small the pieces are that come.
@@ -193,20 +266,30 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
+    /// From now on what comes is kept, beginning with what primed us.
+    fn keep(&mut self, compression: Compression) {
+        self.keeper.begin(compression);
+        if let Some(chunk) = &self.chunk {
+            self.keeper.take((**chunk).as_ref());
+        }
+    }
+
     fn advance(&mut self) -> io::Result<()> {
         self.chunk = None;
         self.at = 0;
         if self.order.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other(Broken));
         }
-        let chunk = self.download.next_chunk().map_err(|trouble| {
+        let chunk = self.supply.next_chunk().map_err(|trouble| {
             self.trouble = Some(trouble);
             io::Error::other(Broken)
         })?;
         if let Some(chunk) = &chunk {
             let bytes = (**chunk).as_ref();
             self.hasher.update(bytes);
-            self.order.watch.progress(self.order.blob.digest.short(), bytes.len() as u64);
+            self.keeper.take(bytes);
+            self.total += bytes.len() as u64;
+            self.order.watch.progress(self.order.short, bytes.len() as u64);
         }
         self.chunk = chunk;
         Ok(())

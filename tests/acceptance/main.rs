@@ -5,6 +5,7 @@
 
 mod support;
 
+mod archives;
 mod build;
 mod commands;
 mod down;

@@ -1,4 +1,4 @@
-//! What is seen of a pull: each layer, as `docker pull` shows it.
+//! What is seen of an image on its way: each layer, as `docker pull` and `docker push` show it.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,10 +16,54 @@ use crate::cli::wording::short;
 use crate::image;
 use crate::units;
 
-/// Shows one pull.
+/// Which way an image goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Pull,
+    // `push` comes next.
+    #[allow(dead_code)]
+    Push,
+    Load,
+}
+
+impl Way {
+    fn doing(self) -> &'static str {
+        match self {
+            Way::Pull => "Pulling",
+            Way::Push => "Pushing",
+            Way::Load => "Loading",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Way::Pull => "Pulled",
+            Way::Push => "Pushed",
+            Way::Load => "Loaded",
+        }
+    }
+
+    fn layer_done(self) -> &'static str {
+        match self {
+            Way::Pull => "Pull complete",
+            Way::Push => "Pushed",
+            Way::Load => "Load complete",
+        }
+    }
+
+    fn there(self) -> &'static str {
+        match self {
+            Way::Push => "Layer already exists",
+            Way::Pull | Way::Load => "Already exists",
+        }
+    }
+}
+
+/// Shows one image on its way.
 #[derive(Debug)]
 pub struct PullWatch {
     progress: Progress,
+    way: Way,
     image: String,
     begun: Instant,
     head: Mutex<Option<ProgressBar>>,
@@ -39,14 +83,14 @@ struct Layer {
 const PAUSE: Duration = Duration::from_secs(3);
 
 impl PullWatch {
-    pub(super) fn new(progress: Progress, image: &str) -> PullWatch {
-        PullWatch { progress, image: image.to_owned(), begun: Instant::now(), head: Mutex::default(), layers: Mutex::default() }
+    pub(super) fn new(progress: Progress, image: &str, way: Way) -> PullWatch {
+        PullWatch { progress, way, image: image.to_owned(), begun: Instant::now(), head: Mutex::default(), layers: Mutex::default() }
     }
 
     /// Says that the pull has ended well; nothing if nothing had to be fetched or asked.
     pub fn finished(&self) {
         let head = self.head.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let text = format!("{} Pulled", self.image);
+        let text = format!("{} {}", self.image, self.way.done());
         match head {
             Some(bar) => {
                 for layer in self.layers().values() {
@@ -67,7 +111,7 @@ impl PullWatch {
 
     fn begin(&self) {
         let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = format!("{} Pulling", self.image);
+        let text = format!("{} {}", self.image, self.way.doing());
         match self.progress.style() {
             Style::Bars if head.is_none() => *head = Some(self.progress.spinner(text)),
             Style::Plain | Style::Json if self.layers().is_empty() => self.progress.say(&format!(" {text}")),
@@ -86,12 +130,12 @@ impl image::Watch for PullWatch {
                 let new = self.progress.bytes(name.clone(), size);
                 if there {
                     new.set_position(size);
-                    new.finish_with_message("Already exists");
+                    new.finish_with_message(self.way.there());
                 }
                 bar = Some(new);
             }
-            Style::Plain | Style::Json if there => self.progress.say(&format!("   {name} Already exists")),
-            Style::Plain | Style::Json => self.progress.say(&format!("   {name} Pulling {}", units::size_text(size))),
+            Style::Plain | Style::Json if there => self.progress.say(&format!("   {name} {}", self.way.there())),
+            Style::Plain | Style::Json => self.progress.say(&format!("   {name} {} {}", self.way.doing(), units::size_text(size))),
             Style::Quiet => {}
         }
         self.layers().insert(name, Layer { bar, size, had: 0, said: Instant::now() });
@@ -106,7 +150,12 @@ impl image::Watch for PullWatch {
             bar.inc(bytes);
         } else if layer.said.elapsed() > PAUSE {
             layer.said = Instant::now();
-            self.progress.say(&format!("   {name} Pulling {} of {}", units::size_text(layer.had), units::size_text(layer.size)));
+            self.progress.say(&format!(
+                "   {name} {} {} of {}",
+                self.way.doing(),
+                units::size_text(layer.had),
+                units::size_text(layer.size)
+            ));
         }
         if let Some(head) = self.head.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             head.tick();
@@ -117,8 +166,8 @@ impl image::Watch for PullWatch {
         let name = short(digest);
         if let Some(layer) = self.layers().get_mut(name) {
             match &layer.bar {
-                Some(bar) => bar.finish_with_message("Pull complete"),
-                None => self.progress.say(&format!("   {name} Pull complete")),
+                Some(bar) => bar.finish_with_message(self.way.layer_done()),
+                None => self.progress.say(&format!("   {name} {}", self.way.layer_done())),
             }
         }
     }

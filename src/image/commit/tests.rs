@@ -3,12 +3,16 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use rustix::fs::AtFlags;
 use rustix::fs::CWD;
+use rustix::fs::FileType;
+use rustix::fs::Mode;
 use rustix::fs::Timespec;
 use rustix::fs::Timestamps;
 use rustix::fs::XattrFlags;
 
 use super::super::archive::Archive;
+use super::super::unpack::OPAQUE_XATTR;
 use super::super::unpack::unpack;
 use super::*;
 
@@ -55,9 +59,12 @@ fn the_stream_unpacks_to_the_tree_it_was_made_of() {
     fs::create_dir(&to).unwrap();
     let stream = |tree: &Path| {
         let mut kept = Vec::new();
-        let mut writer = Writer::new(|bytes: &[u8]| kept.extend_from_slice(bytes));
+        let mut writer = Writer::new(|bytes: &[u8]| {
+            kept.extend_from_slice(bytes);
+            Ok(())
+        });
         writer.tree(tree).unwrap();
-        let (written, content) = writer.finish();
+        let (written, content) = writer.finish().unwrap();
         assert_eq!((kept.len() as u64, content), (written, 8));
         kept
     };
