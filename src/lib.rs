@@ -10,7 +10,7 @@
 //! build                            Dockerfile -> image
 //! container                        a container's life, and the supervisor that watches it
 //! image | net | runtime | volume   registries and layers | links, names, ports | processes | data that stays
-//! state                            records on disk
+//! state, journal                   records on disk, what has happened
 //! place, units                     where things lie, sizes and names
 //! failure                          the error that reaches the user
 //! sys                              system calls; the only `unsafe`
@@ -50,6 +50,7 @@ pub mod compose;
 pub mod container;
 pub mod failure;
 pub mod image;
+pub mod journal;
 pub mod net;
 pub mod place;
 pub mod runtime;

@@ -108,6 +108,11 @@ impl Home {
         self.root.join("volumes")
     }
 
+    /// What has happened.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
     /// Removed trees, deleted later.
     pub fn trash(&self) -> PathBuf {
         self.root.join("trash")

@@ -5,6 +5,7 @@ mod build;
 mod config;
 mod create;
 mod down;
+mod events;
 mod exec;
 mod images;
 mod kill;
@@ -21,6 +22,7 @@ mod rm;
 mod run;
 mod scale;
 mod session;
+mod stats;
 mod up;
 mod version;
 mod volumes;
@@ -199,6 +201,8 @@ enum Verb {
     Create(create::Command),
     /// Stop and remove everything that `up` made
     Down(Down),
+    /// Show what happens to containers
+    Events(events::Command),
     /// Run a command in a running container of a service
     Exec(exec::Command),
     /// List the images of the containers
@@ -231,6 +235,8 @@ enum Verb {
     Scale(scale::Command),
     /// Start containers that are there
     Start(operate::Start),
+    /// Show what containers use
+    Stats(stats::Command),
     /// Stop containers
     Stop(operate::Stop),
     /// Show the processes of containers
@@ -264,6 +270,7 @@ impl Command {
             Verb::Config(command) => command.run(flags),
             Verb::Create(command) => command.run(home, flags),
             Verb::Down(command) => command.run(home, flags),
+            Verb::Events(command) => command.run(home, flags),
             Verb::Exec(command) => command.run(home, flags),
             Verb::Images(command) => command.run(home, flags),
             Verb::Kill(command) => command.run(home, flags),
@@ -280,6 +287,7 @@ impl Command {
             Verb::Run(command) => command.run(home, flags),
             Verb::Scale(command) => command.run(home, flags),
             Verb::Start(command) => command.run(home, flags),
+            Verb::Stats(command) => command.run(home, flags),
             Verb::Stop(command) => command.run(home, flags),
             Verb::Top(command) => command.run(home, flags),
             Verb::Unpause(command) => command.run(home, flags),

@@ -38,6 +38,8 @@ pub enum Command {
     Port(cli::port::Command),
     /// Remove all containers that do not run
     Prune(Prune),
+    /// Give a container another name
+    Rename(cli::rename::Command),
     /// Restart containers
     Restart(cli::restart::Command),
     /// Remove containers
@@ -47,12 +49,16 @@ pub enum Command {
     Run(Box<cli::run::Command>),
     /// Start stopped containers
     Start(cli::start::Command),
+    /// Show what containers use
+    Stats(cli::stats::Command),
     /// Stop running containers
     Stop(cli::stop::Command),
     /// Show the processes of a container
     Top(cli::processes::Command),
     /// Let paused containers go on
     Unpause(cli::pause::Unpause),
+    /// Change limits and restart policy of containers
+    Update(cli::update::Command),
     /// Wait until containers have ended, then print their exit codes
     Wait(cli::wait::Command),
 }
@@ -70,13 +76,16 @@ impl Command {
             Command::Pause(command) => command.run(home),
             Command::Port(command) => command.run(home),
             Command::Prune(command) => command.run(home),
+            Command::Rename(command) => command.run(home),
             Command::Restart(command) => command.run(home),
             Command::Rm(command) => command.run(home),
             Command::Run(command) => command.run(home),
             Command::Start(command) => command.run(home),
+            Command::Stats(command) => command.run(home),
             Command::Stop(command) => command.run(home),
             Command::Top(command) => command.run(home),
             Command::Unpause(command) => command.run(home),
+            Command::Update(command) => command.run(home),
             Command::Wait(command) => command.run(home),
         }
     }

@@ -29,7 +29,11 @@ pub fn print(rows: &[Row], columns: Columns, format: Option<&str>) -> Result<()>
     out::data(&text(rows, columns, format)?)
 }
 
-fn text(rows: &[Row], columns: Columns, format: Option<&str>) -> Result<String> {
+/// What [`print`] prints.
+///
+/// # Errors
+/// As [`print`].
+pub fn text(rows: &[Row], columns: Columns, format: Option<&str>) -> Result<String> {
     match format.map(str::trim).unwrap_or("table") {
         "" | "table" => Ok(usual(rows, columns)),
         "json" | "{{json .}}" => Ok(rows.iter().map(|row| format!("{}\n", sorted(row))).collect()),

@@ -11,6 +11,7 @@ mod container_inspect;
 mod container_list;
 mod container_options;
 mod create;
+mod events;
 mod exec;
 mod history;
 mod image_group;
@@ -32,6 +33,7 @@ mod port;
 mod processes;
 mod progress;
 mod pull;
+mod rename;
 mod restart;
 mod rm;
 mod rmi;
@@ -39,12 +41,14 @@ mod run;
 mod save;
 mod spelling;
 mod start;
+mod stats;
 mod stop;
 mod streams;
 mod system;
 mod table;
 mod tag;
 mod template;
+mod update;
 mod version;
 mod volume;
 mod wait;
@@ -95,6 +99,8 @@ enum Command {
     Create(Box<create::Command>),
     /// Take a Compose project down: short for `compose down`
     Down(compose::ShortDown),
+    /// Show what happens
+    Events(events::Command),
     /// Run a command in a running container
     Exec(exec::Command),
     /// Show how an image was made
@@ -121,6 +127,8 @@ enum Command {
     Ps(container_list::Command),
     /// Pull an image from a registry
     Pull(pull::Command),
+    /// Give a container another name
+    Rename(rename::Command),
     /// Restart containers
     Restart(restart::Command),
     /// Remove containers
@@ -133,6 +141,8 @@ enum Command {
     Save(save::Command),
     /// Start stopped containers
     Start(start::Command),
+    /// Show what containers use
+    Stats(stats::Command),
     /// Stop running containers
     Stop(stop::Command),
     /// Give an image another name
@@ -143,6 +153,8 @@ enum Command {
     Unpause(pause::Unpause),
     /// Bring a Compose project up: short for `compose up`
     Up(compose::ShortUp),
+    /// Change limits and restart policy of containers
+    Update(update::Command),
     /// Show the version
     Version(version::Command),
     /// Wait until containers have ended, then print their exit codes
@@ -173,6 +185,7 @@ impl Command {
             Command::Down(command) => command.run(home),
             Command::Up(command) => command.run(home),
             Command::Create(command) => command.run(home),
+            Command::Events(command) => command.run(home),
             Command::Exec(command) => command.run(home),
             Command::History(command) => command.run(home),
             Command::Images(command) => command.run(home),
@@ -186,16 +199,19 @@ impl Command {
             Command::Port(command) => command.run(home),
             Command::Ps(command) => command.run(home),
             Command::Pull(command) => command.run(home),
+            Command::Rename(command) => command.run(home),
             Command::Restart(command) => command.run(home),
             Command::Rm(command) => command.run(home),
             Command::Rmi(command) => command.run(home),
             Command::Run(command) => command.run(home),
             Command::Save(command) => command.run(home),
             Command::Start(command) => command.run(home),
+            Command::Stats(command) => command.run(home),
             Command::Stop(command) => command.run(home),
             Command::Tag(command) => command.run(home),
             Command::Top(command) => command.run(home),
             Command::Unpause(command) => command.run(home),
+            Command::Update(command) => command.run(home),
             Command::Version(command) => command.run(),
             Command::Wait(command) => command.run(home),
             Command::Container(command) => command.run(home),

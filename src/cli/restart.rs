@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::each;
+use crate::cli::out;
 use crate::cli::revive;
-use crate::cli::start::start;
 use crate::cli::stop::Patience;
 use crate::container;
 use crate::place::Home;
@@ -23,8 +23,8 @@ impl Command {
         revive(home);
         each(&self.containers, |name| {
             let id = container::find(home, name)?.id;
-            container::stop(home, &id, self.patience.grace())?;
-            start(home, &id)
+            container::restart(home, &id, self.patience.grace())?.iter().for_each(|warning| out::warn(warning));
+            Ok(())
         })
     }
 }

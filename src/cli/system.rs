@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 use crate::cli::Outcome;
 use crate::cli::container_group;
+use crate::cli::events;
 use crate::cli::image_group;
 use crate::cli::info::Info;
 use crate::cli::network;
@@ -16,6 +17,8 @@ use crate::state;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what happens
+    Events(events::Command),
     /// Show what is known of the system
     Info(Info),
     /// Remove what nobody needs: idle containers, networks, images without a name
@@ -25,6 +28,7 @@ pub enum Command {
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         match self {
+            Command::Events(command) => command.run(home),
             Command::Info(command) => command.run(home),
             Command::Prune(command) => command.run(home),
         }

@@ -29,6 +29,7 @@ use super::Restart;
 use super::State;
 use super::Status;
 use super::create;
+use super::notes;
 use super::protocol;
 use super::protocol::Reply;
 use super::protocol::Request;
@@ -188,6 +189,17 @@ pub fn stop(home: &Home, id: &str, grace: Grace) -> Result<()> {
         ask(home, key(&container), &Request::Stop { id: id.to_owned(), grace })?;
     }
     Ok(())
+}
+
+/// Stops a container and starts it again, as [`stop`] and [`start`] do.
+///
+/// # Errors
+/// What the supervisor says.
+pub fn restart(home: &Home, id: &str, grace: Grace) -> Result<Vec<String>> {
+    stop(home, id, grace)?;
+    let warnings = start(home, id)?;
+    notes::note(home, &existing(home, id)?, "restart", &[]);
+    Ok(warnings)
 }
 
 /// Sends a signal (`SIGHUP`, `HUP`, `1`) to a container's PID 1.

@@ -25,6 +25,7 @@ use super::Volumes;
 use super::Wanted;
 use super::client;
 use super::names;
+use super::notes;
 use super::record;
 use super::volumes;
 
@@ -99,6 +100,7 @@ fn make(home: &Home, mut wanted: Wanted, undo: &mut Undo<'_>) -> Result<Containe
     let place = home.container(&container.id);
     fs::rename(&draft, &place).doing(|| format!("cannot make {}", place.display()))?;
     claim.keep();
+    notes::note(home, &container, "create", &[]);
     Ok(container)
 }
 
@@ -208,6 +210,7 @@ pub fn remove(home: &Home, id: &str, volumes: Volumes) -> Result<()> {
 /// Takes a container that is down out of the store; its files are left to whoever empties the trash.
 pub(super) fn erase(home: &Home, container: &Container, volumes: Volumes) -> Result<()> {
     state::discard(home, &home.container(&container.id))?; // from here on it is gone; the rest is tidying
+    notes::note(home, container, "destroy", &[]);
     names::release(home, &container.name, &container.id)?;
     if volumes == Volumes::Remove {
         for name in anonymous_volumes(home, container) {

@@ -27,6 +27,7 @@ use crate::runtime;
 use crate::runtime::Cgroup;
 use crate::runtime::Process;
 use crate::runtime::Stdio;
+use crate::state;
 use crate::sys::child;
 use crate::sys::child::Fork;
 
@@ -37,6 +38,7 @@ use super::client;
 use super::input::Heard;
 use super::input::Input;
 use super::input::Keys;
+use super::notes;
 use super::record;
 use super::spec;
 use super::streams;
@@ -59,11 +61,17 @@ pub fn exec(home: &Home, id: &str, exec: &Exec) -> Result<i32> {
         _ => return refuse("it is between two runs"),
     }
     let entry = Entry::prepare(home, &container, state.pid, exec)?;
+    let number = ("execID", state::random_hex());
+    let command = exec.args.join(" ");
+    notes::note(home, &container, &format!("exec_create: {command}"), std::slice::from_ref(&number));
+    notes::note(home, &container, &format!("exec_start: {command}"), std::slice::from_ref(&number));
     if exec.detach {
         entry.run(null_streams().doing(|| "cannot open /dev/null")?)?;
         return Ok(0);
     }
-    if exec.tty { run_on_terminal(&entry, exec) } else { run_on_pipes(&entry, exec) }
+    let code = if exec.tty { run_on_terminal(&entry, exec) } else { run_on_pipes(&entry, exec) }?;
+    notes::note(home, &container, "exec_die", &[number, ("exitCode", code.to_string())]);
+    Ok(code)
 }
 
 /// Runs a health check's test; true if it ends with 0 in time.

@@ -1,5 +1,6 @@
 //! A container's life: record, create, start, stop, exec, logs, health, restart; and the supervisor that watches it.
 
+mod amend;
 mod attach;
 mod client;
 mod create;
@@ -11,6 +12,7 @@ mod input;
 mod log_files;
 mod logs;
 mod names;
+mod notes;
 mod process;
 mod protocol;
 mod record;
@@ -19,6 +21,7 @@ mod spec;
 mod streams;
 mod supervisor;
 mod terminal;
+mod usage;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -35,9 +38,13 @@ use crate::net::Plugged;
 use crate::net::Port;
 use crate::runtime::Trust;
 
+pub use amend::Amendment;
+pub use amend::rename;
+pub use amend::update;
 pub use attach::attach;
 pub use client::kill;
 pub use client::pause;
+pub use client::restart;
 pub use client::revive;
 pub use client::start;
 pub use client::stop;
@@ -52,6 +59,8 @@ pub use record::find;
 pub use record::list;
 pub use record::state;
 pub use spec::ulimit;
+pub use usage::Usage;
+pub use usage::usage;
 
 /// What a container is made of, as its record says: all that a start needs, so that a restart needs nobody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -78,6 +78,10 @@ pub(super) enum Request {
     Removed {
         id: String,
     },
+    /// The container's record has changed.
+    Amended {
+        id: String,
+    },
     /// The machine has booted: what is always to run shall run again.
     Booted,
     /// The supervisor before this one died together with its guardian.

@@ -202,7 +202,8 @@ fn limit(linux: &mut Linux, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-fn apply_limits(resources: &mut LinuxResources, limits: &Limits) {
+/// What limits mean to the kernel.
+pub(super) fn apply_limits(resources: &mut LinuxResources, limits: &Limits) {
     let bytes = |value: Option<u64>| value.filter(|value| *value > 0).and_then(|value| i64::try_from(value).ok());
     let mut memory = LinuxMemory::default();
     memory.set_limit(bytes(limits.memory));

@@ -44,6 +44,7 @@ use serde_json::Value;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::journal;
 use crate::place::Home;
 
 pub use web::WebAnswer;
@@ -198,7 +199,11 @@ pub enum Policy {
 /// # Errors
 /// A bad name, an image or registry that is not there, a digest that does not match.
 pub fn pull(home: &Home, name: &str, platform: Option<&str>, policy: Policy, watch: &dyn Watch) -> Result<Image> {
-    pull::pull(home, name, pull::Wanted { platform, policy }, watch)
+    let image = pull::pull(home, name, pull::Wanted { platform, policy }, watch)?;
+    if policy == Policy::Always {
+        note(home, "pull", (name, name));
+    }
+    Ok(image)
 }
 
 /// Fetches what lies behind an address of the web, and writes it to `into`; redirects are followed.
@@ -316,7 +321,9 @@ pub fn tag(home: &Home, id: &str, name: &str) -> Result<()> {
     let _lock = store::lock(home)?;
     let Some(word) = store::look_up(home, id)? else { return Err(Failure::new(format!("no such image: {id}"))) };
     let id = word.id().to_owned();
-    store::put_name(home, &name, &id, None)
+    store::put_name(home, &name, &id, None)?;
+    note(home, "tag", (&id, &name.familiar()));
+    Ok(())
 }
 
 /// What [`remove()`] did, in order: Docker's `Untagged: …` and `Deleted: …`.
@@ -334,7 +341,19 @@ pub enum Removed {
 /// # Errors
 /// No such image; in use.
 pub fn remove(home: &Home, name_or_id: &str, in_use: &[String], force: bool) -> Result<Vec<Removed>> {
-    remove::remove(home, name_or_id, in_use, force)
+    let removed = remove::remove(home, name_or_id, in_use, force)?;
+    for change in &removed {
+        match change {
+            Removed::Untagged(name) => note(home, "untag", (name, name)),
+            Removed::Deleted(id) => note(home, "delete", (id, id)),
+        }
+    }
+    Ok(removed)
+}
+
+/// Writes down what has happened to an image.
+fn note(home: &Home, action: &str, (id, name): (&str, &str)) {
+    journal::note(home, "image", action, (id, [("name".to_owned(), name.to_owned())].into()));
 }
 
 /// A finished layer of a build.

@@ -19,6 +19,7 @@ use super::subnet::Subnet;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::journal;
 use crate::place::Home;
 use crate::state;
 use crate::state::Lock;
@@ -42,7 +43,9 @@ pub(super) fn directory(home: &Home, name: &str) -> PathBuf {
 /// The name is taken; no subnet is free; the wanted one overlaps.
 pub fn create(home: &Home, wanted: &Wanted) -> Result<Network> {
     let _lock = lock(home)?;
-    create_locked(home, wanted).doing(|| format!("cannot create network `{}`", wanted.name))
+    let made = create_locked(home, wanted).doing(|| format!("cannot create network `{}`", wanted.name))?;
+    note(home, "create", &made);
+    Ok(made)
 }
 
 /// Finds a network by name or by (a unique beginning of) its id; [`DEFAULT_NETWORK`] is made if it is not there.
@@ -108,7 +111,16 @@ pub fn remove(home: &Home, network: &Network) -> Result<()> {
     if link::delete(&mut channel, &network.bridge).doing(|| format!("cannot remove link {}", network.bridge))? {
         firewall::expel(home, std::slice::from_ref(network))?;
     }
-    state::discard(home, &directory(home, &network.name))
+    state::discard(home, &directory(home, &network.name))?;
+    note(home, "destroy", network);
+    Ok(())
+}
+
+/// Writes down what has happened to a network.
+fn note(home: &Home, action: &str, network: &Network) {
+    let mut attributes = network.labels.clone();
+    attributes.extend([("name".to_owned(), network.name.clone()), ("type".to_owned(), network.driver.clone())]);
+    journal::note(home, "network", action, (&network.id, attributes));
 }
 
 /// Reads the record of a network that is known by its name.

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::journal;
 use crate::place::Home;
 use crate::state;
 use crate::units;
@@ -73,7 +74,10 @@ pub fn create(home: &Home, wanted: &Wanted) -> Result<Volume> {
         let _ = fs::remove_dir_all(&draft);
     }
     match made? {
-        Placed::Ours => Ok(volume),
+        Placed::Ours => {
+            note(home, "create", &volume.name);
+            Ok(volume)
+        }
         Placed::Lost => {
             let _ = fs::remove_dir_all(&draft);
             find(home, &name)?.ok_or_else(|| Failure::new(format!("cannot create volume `{name}`")).because("its record is missing"))
@@ -144,8 +148,14 @@ pub fn remove(home: &Home, name: &str) -> Result<()> {
         return Err(Failure::new(format!("no such volume: {name}")).hint("`coracle volume ls` lists all volumes"));
     }
     state::discard(home, &home.volumes().join(name))?;
+    note(home, "destroy", name);
     state::empty_trash(home);
     Ok(())
+}
+
+/// Writes down what has happened to a volume.
+fn note(home: &Home, action: &str, name: &str) {
+    journal::note(home, "volume", action, (name, [("driver".to_owned(), "local".to_owned())].into()));
 }
 
 /// The directory that containers see.

@@ -1,11 +1,7 @@
 //! Resource limits: what the file says is what the kernel's control group says.
 
-use std::fs;
-use std::path::PathBuf;
-
-use crate::support::Container;
 use crate::support::World;
-use crate::support::eventually;
+use crate::support::limit_of;
 use crate::support::seconds;
 
 /// `mem_limit`, `cpus` and `pids_limit` stand in the files of the container's control group.
@@ -15,15 +11,15 @@ fn the_limits_stand_in_the_control_group() {
     world.run("up -d").succeeds();
     let bounded = world.container("bounded");
     bounded.comes_up();
-    assert_eq!(setting(&bounded, "memory", &["memory.limit_in_bytes", "memory.max"]), "67108864");
-    assert_eq!(setting(&bounded, "pids", &["pids.max"]), "20");
-    match setting(&bounded, "cpu", &["cpu.max", "cpu.cfs_quota_us"]).as_str() {
-        "50000" => assert_eq!(setting(&bounded, "cpu", &["cpu.cfs_period_us"]), "100000"),
+    assert_eq!(limit_of(&bounded, "memory", &["memory.limit_in_bytes", "memory.max"]), "67108864");
+    assert_eq!(limit_of(&bounded, "pids", &["pids.max"]), "20");
+    match limit_of(&bounded, "cpu", &["cpu.max", "cpu.cfs_quota_us"]).as_str() {
+        "50000" => assert_eq!(limit_of(&bounded, "cpu", &["cpu.cfs_period_us"]), "100000"),
         both => assert_eq!(both, "50000 100000"),
     }
     let free = world.container("free");
     free.comes_up();
-    assert_ne!(setting(&free, "memory", &["memory.limit_in_bytes", "memory.max"]), "67108864");
+    assert_ne!(limit_of(&free, "memory", &["memory.limit_in_bytes", "memory.max"]), "67108864");
 }
 
 /// A program that wants more memory than it may have is killed, and that is said.
@@ -43,22 +39,4 @@ fn too_many_processes_are_refused_by_the_kernel() {
     let world = World::new();
     let told = world.coracle("run --rm --pids-limit 10 busybox sh -c 'for n in $(seq 30); do sleep 5 & done; wait'");
     assert!(told.stderr.contains("fork"), "{}", told.told());
-}
-
-/// The first of the files that is there.
-///
-/// # Panics
-/// None is: then no limit holds.
-fn setting(container: &Container<'_>, controller: &str, names: &[&str]) -> String {
-    let cgroups = container.process().cgroups;
-    let has = |line: &&str| line.split(':').nth(1).is_some_and(|list| list.split(',').any(|name| name == controller));
-    let unified = || cgroups.lines().find(|line| line.starts_with("0::"));
-    let line = cgroups.lines().find(has).or_else(unified).unwrap_or_else(|| panic!("no {controller} in {cgroups}"));
-    let path = line.splitn(3, ':').nth(2).unwrap().trim_start_matches('/');
-    let mounts = ["/sys/fs/cgroup".to_owned(), format!("/sys/fs/cgroup/{controller}"), "/sys/fs/cgroup/cpu,cpuacct".to_owned()];
-    let places = mounts.iter().flat_map(|mount| names.iter().map(move |name| PathBuf::from(mount).join(path).join(name)));
-    let found = eventually(seconds(1), || {
-        places.clone().find_map(|place| fs::read_to_string(place).ok()).ok_or_else(|| format!("no {names:?} for {line}"))
-    });
-    found.trim().to_owned()
 }

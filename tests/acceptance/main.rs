@@ -13,6 +13,7 @@ mod exec;
 mod getting_started;
 mod interrupted;
 mod kill_nine;
+mod life;
 mod limits;
 mod logs;
 mod messages;

@@ -13,6 +13,7 @@ use crate::container::Restart;
 use crate::container::Status;
 use crate::container::Volumes;
 use crate::container::create;
+use crate::container::notes;
 use crate::container::record;
 use crate::container::record::UNSEEN_EXIT;
 use crate::container::spec;
@@ -159,6 +160,7 @@ impl Supervisor {
             run.output.drain();
             watched.state.oom_killed = run.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         }
+        self.note_end(&watched, (code, ran));
         watched.run = None;
         let ended =
             Ended { code, by_hand: watched.state.stopped_by_hand, restarts: watched.state.restarts, ran, last_delay: watched.delay };
@@ -179,6 +181,21 @@ impl Supervisor {
                 self.watched.insert(id.to_owned(), watched);
             }
             Next::Stay => self.rest(watched),
+        }
+    }
+
+    fn note_end(&self, watched: &Watched, (code, ran): (i32, Duration)) {
+        let container = &watched.container;
+        if watched.state.oom_killed {
+            notes::note(&self.home, container, "oom", &[]);
+        }
+        let more = [("exitCode", code.to_string()), ("execDuration", ran.as_secs().to_string())];
+        notes::note(&self.home, container, "die", &more);
+        if let NetworkMode::Plugs(plugs) = &container.wanted.network {
+            plugs.iter().for_each(|plug| notes::note_network(&self.home, container, "disconnect", &plug.network));
+        }
+        if watched.state.stopped_by_hand {
+            notes::note(&self.home, container, "stop", &[]);
         }
     }
 

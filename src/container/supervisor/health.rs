@@ -15,6 +15,7 @@ use crate::container::Health;
 use crate::container::Status;
 use crate::container::Wanted;
 use crate::container::exec;
+use crate::container::notes;
 use crate::image::Healthcheck;
 
 use super::Supervisor;
@@ -178,6 +179,12 @@ impl Supervisor {
             watched.state.health = Some(now);
             let watched = &self.watched[id];
             self.save(watched);
+            let word = match now {
+                Health::Starting => "starting",
+                Health::Healthy => "healthy",
+                Health::Unhealthy => "unhealthy",
+            };
+            notes::note(&self.home, &watched.container, &format!("health_status: {word}"), &[]);
         }
     }
 }

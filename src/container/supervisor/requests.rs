@@ -8,6 +8,7 @@ use crate::container::client;
 use crate::container::protocol;
 use crate::container::protocol::Reply;
 use crate::container::protocol::Request;
+use crate::container::record;
 use crate::failure::Failure;
 use crate::failure::Result;
 
@@ -99,6 +100,7 @@ impl Supervisor {
                 true => self.park(number, Parked::Stop(id.clone())),
                 false => Some(Reply::Done),
             }),
+            Request::Amended { id } => self.read_again(id).map(|()| Some(Reply::Done)),
             Request::Booted => {
                 self.sweep();
                 self.start_after_boot();
@@ -170,6 +172,18 @@ impl Supervisor {
             return Err(Failure::new("cannot remove a container that is running").hint("stop it first, or add `-f`"));
         }
         self.watched.remove(id);
+        Ok(())
+    }
+
+    /// Takes in what has changed of a container's record; its names are told anew.
+    fn read_again(&mut self, id: &str) -> Result<()> {
+        let Some(watched) = self.watched.get_mut(id) else { return Ok(()) };
+        let Some(container) = record::load(&self.home, id)? else { return Ok(()) };
+        let is_renamed = watched.container.name != container.name;
+        watched.container = container;
+        if is_renamed && watched.run.is_some() {
+            self.names.announce(&self.home, &watched.container, &watched.state.plugged)?;
+        }
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use crate::container::NetworkMode;
 use crate::container::State;
 use crate::container::Status;
 use crate::container::files;
+use crate::container::notes;
 use crate::container::process;
 use crate::container::record;
 use crate::container::spec;
@@ -151,6 +152,8 @@ impl Supervisor {
         record::write_state(&home, &id, &watched.state).map_err(engine)?;
         let process = created.start()?;
         warnings.extend(process.warnings);
+        plugged_into(&home, &container);
+        notes::note(&home, &container, "start", &[]);
         let terminal = process.terminal.map(|terminal| self.keep_terminal(&id, terminal)).transpose()?;
         let origin = pipes.origin(terminal.clone())?;
         let output = Output::open(&home, &id, origin).doing(|| "cannot open the log").map_err(engine)?;
@@ -278,6 +281,12 @@ fn root_of(home: &Home, container: &Container) -> Root {
 fn make_cgroup(id: &str, spec: &Spec) -> Result<(Cgroup, Vec<String>)> {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
     Cgroup::create(&spec::cgroup_path(id), &resources).map_err(engine)
+}
+
+fn plugged_into(home: &Home, container: &Container) {
+    if let NetworkMode::Plugs(plugs) = &container.wanted.network {
+        plugs.iter().for_each(|plug| notes::note_network(home, container, "connect", &plug.network));
+    }
 }
 
 fn plug(home: &Home, container: &Container, created: &Created) -> Result<Vec<Plugged>> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::container::Grace;
 use crate::container::Status;
+use crate::container::notes;
 use crate::container::process;
 use crate::container::process::Reaction;
 use crate::container::signals;
@@ -41,6 +42,8 @@ impl Supervisor {
             }
             return Ok(());
         };
+        let sent = if seconds == Some(0) || deaf { libc::SIGKILL } else { signal };
+        notes::note(&self.home, &watched.container, "kill", &[("signal", sent.to_string())]);
         if seconds == Some(0) || deaf {
             self.kill_all_of(id);
             return Ok(());
@@ -88,6 +91,7 @@ impl Supervisor {
         let run = watched.run.as_mut().ok_or_else(|| not_running(id))?;
         child::send_signal(run.pidfd.as_fd(), number).doing(|| format!("cannot send {signal} to the container"))?;
         watched.state.stopped_by_hand |= final_signal;
+        notes::note(&self.home, &watched.container, "kill", &[("signal", number.to_string())]);
         if paused && number == libc::SIGKILL {
             self.pause(id, false)?;
         }
@@ -107,6 +111,7 @@ impl Supervisor {
         watched.state.status = status;
         let watched = &self.watched[id];
         self.save(watched);
+        notes::note(&self.home, &watched.container, if paused { "pause" } else { "unpause" }, &[]);
         Ok(())
     }
 }

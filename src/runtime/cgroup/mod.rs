@@ -104,6 +104,24 @@ impl Cgroup {
         Ok(warnings)
     }
 
+    /// Changes the limits of a cgroup that is there; what this machine lacks is a warning, as for [`Cgroup::create`].
+    ///
+    /// # Errors
+    /// A limit that the kernel refuses.
+    pub fn limit(&self, resources: &LinuxResources) -> Result<Vec<String>> {
+        let hierarchies = Hierarchies::find();
+        let inside = self.pids()?;
+        for directory in self.places(&hierarchies, resources).into_iter().filter(|directory| !directory.exists()) {
+            // A hierarchy that was not needed until now.
+            make_directory(&directory).doing(|| format!("cannot make the cgroup {}", directory.display()))?;
+            for pid in &inside {
+                // One that has ended meanwhile need not be moved.
+                let _ = fs::write(directory.join("cgroup.procs"), pid.to_string());
+            }
+        }
+        limits::apply(&hierarchies, &self.path, resources)
+    }
+
     /// The directories a container needs: v2, and on v1 what measures, fences or limits it.
     fn places(&self, hierarchies: &Hierarchies, resources: &LinuxResources) -> Vec<PathBuf> {
         let needed = limits::needed_v1(resources, hierarchies.unified().is_none());

@@ -26,6 +26,9 @@ pub struct Usage {
     pub memory_bytes: u64,
     pub memory_limit: Option<u64>,
     pub pids: u64,
+    /// Bytes from and to block devices. Where the machine does not account for them, those of the processes that are there now.
+    pub block_read: u64,
+    pub block_written: u64,
 }
 
 /// Where a controller's files of this cgroup are, and in which version's dialect.
@@ -66,7 +69,41 @@ pub(super) fn usage(hierarchies: &Hierarchies, path: &Path) -> Result<Usage> {
     if let Some(Files::V1(at) | Files::V2(at)) = files(hierarchies, path, "pids") {
         usage.pids = number(&at.join("pids.current")).unwrap_or(0);
     }
+    (usage.block_read, usage.block_written) = blocks(hierarchies, path);
     Ok(usage)
+}
+
+/// Bytes read from and written to block devices.
+fn blocks(hierarchies: &Hierarchies, path: &Path) -> (u64, u64) {
+    let text = |file: PathBuf| fs::read_to_string(file).ok();
+    let accounted = match files(hierarchies, path, "blkio") {
+        Some(Files::V1(at)) => text(at.join("blkio.throttle.io_service_bytes_recursive")).map(|text| service_bytes(&text)),
+        Some(Files::V2(at)) => text(at.join("io.stat")).map(|text| io_stat(&text)),
+        None => None,
+    };
+    accounted.unwrap_or_else(|| {
+        let listed = hierarchies.all_mounts().find_map(|mount| text(mount.join(path).join("cgroup.procs"))).unwrap_or_default();
+        let of_processes = listed.lines().filter_map(|pid| text(PathBuf::from(format!("/proc/{pid}/io"))));
+        of_processes.fold((0, 0), |sum, text| {
+            let count = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap_or(0);
+            (sum.0 + count("read_bytes:"), sum.1 + count("write_bytes:"))
+        })
+    })
+}
+
+/// v1: lines of `8:0 Read 4096`.
+fn service_bytes(text: &str) -> (u64, u64) {
+    let sum = |wanted: &str| -> u64 {
+        let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.filter(|words| words.get(1) == Some(&wanted)).filter_map(|words| words.get(2)?.parse::<u64>().ok()).sum()
+    };
+    (sum("Read"), sum("Write"))
+}
+
+/// v2: lines of `8:0 rbytes=4096 wbytes=0 …`.
+fn io_stat(text: &str) -> (u64, u64) {
+    let sum = |name: &str| text.split_whitespace().filter_map(|word| word.strip_prefix(name)?.parse::<u64>().ok()).sum();
+    (sum("rbytes="), sum("wbytes="))
 }
 
 fn busy_memory(all: Option<u64>, droppable: Option<u64>) -> u64 {
@@ -121,4 +158,15 @@ fn number(file: &Path) -> Option<u64> {
 fn entry(file: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_devices_are_summed_up_in_both_dialects() {
+        assert_eq!(service_bytes("8:0 Read 10\n8:0 Write 5\n8:16 Read 1\nTotal 16\n"), (11, 5));
+        assert_eq!(io_stat("8:0 rbytes=10 wbytes=5 rios=1\n8:16 rbytes=1 wbytes=0\n"), (11, 5));
+    }
 }

@@ -1,5 +1,6 @@
 //! What the acceptance tests stand on: a world of its own for each, ways to look at it, and waiting.
 
+mod cgroup;
 mod command;
 mod container;
 mod leftovers;
@@ -9,6 +10,7 @@ mod resolver;
 mod wait;
 mod world;
 
+pub use cgroup::limit_of;
 pub use command::Outcome;
 pub use command::Running;
 pub use container::Container;
