@@ -121,7 +121,7 @@ fn run(home: &Home, job: &Job) -> Result<Report> {
     let (cgroup, notes) = Cgroup::create(&cgroup_path(&job.id, job.limits.cgroup_parent.as_deref()), &LinuxResources::default())?;
     let created = runtime::create(Create { id: &job.id, spec: &spec, root, cgroup: &cgroup, stdio: stdio()? })?;
     if let Network::Plug(network) = &job.network {
-        let plug = net::Plug { network: network.clone(), aliases: Vec::new(), address: None };
+        let plug = net::Plug::into_network(network);
         net::plug(home, &job.id, created.netns.as_fd(), &[plug])?;
     }
     let process = created.start()?;

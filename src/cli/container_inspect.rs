@@ -204,14 +204,18 @@ fn network_settings(home: &Home, found: &Container, state: &State) -> Result<Val
     };
     for plug in plugs {
         let plugged = state.plugged.iter().find(|plugged| plugged.network == plug.network);
-        let gateway = plugged.and_then(|plugged| plugged.gateway).map(|gateway| gateway.to_string());
+        let ipv4 = plugged.and_then(|plugged| plugged.ipv4);
+        let ipv6 = plugged.and_then(|plugged| plugged.ipv6);
         let value = json!({
             "Aliases": plug.aliases,
             "NetworkID": net::find(home, &plug.network)?.map(|network| network.id).unwrap_or_default(),
             "MacAddress": plugged.map(|plugged| mac(plugged.mac)).unwrap_or_default(),
-            "Gateway": gateway.unwrap_or_default(),
-            "IPAddress": plugged.map(|plugged| plugged.address.to_string()).unwrap_or_default(),
-            "IPPrefixLen": plugged.map_or(0, |plugged| plugged.prefix),
+            "Gateway": text(ipv4.and_then(|assigned| assigned.gateway)),
+            "IPAddress": text(ipv4.map(|assigned| assigned.address)),
+            "IPPrefixLen": ipv4.map_or(0, |assigned| assigned.prefix),
+            "IPv6Gateway": text(ipv6.and_then(|assigned| assigned.gateway)),
+            "GlobalIPv6Address": text(ipv6.map(|assigned| assigned.address)),
+            "GlobalIPv6PrefixLen": ipv6.map_or(0, |assigned| assigned.prefix),
             "DNSNames": names_on(found, &plug.aliases),
         });
         networks.insert(plug.network.clone(), value);
@@ -224,10 +228,16 @@ fn network_settings(home: &Home, found: &Container, state: &State) -> Result<Val
     Ok(json!({
         "SandboxID": "",
         "Ports": ports,
-        "IPAddress": first.map(|plugged| plugged.address.to_string()).unwrap_or_default(),
+        "IPAddress": text(first.and_then(|plugged| plugged.ipv4).map(|assigned| assigned.address)),
+        "GlobalIPv6Address": text(first.and_then(|plugged| plugged.ipv6).map(|assigned| assigned.address)),
         "MacAddress": first.map(|plugged| mac(plugged.mac)).unwrap_or_default(),
         "Networks": networks,
     }))
+}
+
+/// An address that may not be there, as Docker writes it.
+fn text(address: Option<impl ToString>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
 }
 
 fn names_on(found: &Container, aliases: &[String]) -> Vec<String> {

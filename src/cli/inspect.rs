@@ -1,7 +1,10 @@
 //! `coracle inspect`
 
+use std::fmt::Display;
+
 use clap::Args;
 use clap::ValueEnum;
+use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
@@ -125,12 +128,16 @@ fn look_up(home: &Home, name: &str, kind: Option<Kind>) -> Result<Option<Value>>
 }
 
 fn network_value(home: &Home, found: &net::Network) -> Result<Value> {
-    let mut containers = serde_json::Map::new();
+    let mut containers = Map::new();
     for container in container::list(home)? {
         let Ok(state) = container::state(home, &container.id) else { continue };
         for plugged in state.plugged.iter().filter(|plugged| plugged.network == found.name) {
-            let address = format!("{}/{}", plugged.address, plugged.prefix);
-            let value = json!({ "Name": container.name, "MacAddress": container_inspect::mac(plugged.mac), "IPv4Address": address });
+            let value = json!({
+                "Name": container.name,
+                "MacAddress": container_inspect::mac(plugged.mac),
+                "IPv4Address": assigned_text(plugged.ipv4),
+                "IPv6Address": assigned_text(plugged.ipv6),
+            });
             containers.insert(container.id.clone(), value);
         }
     }
@@ -140,16 +147,33 @@ fn network_value(home: &Home, found: &net::Network) -> Result<Value> {
         "Created": found.created,
         "Scope": "local",
         "Driver": found.driver,
-        "EnableIPv6": false,
+        "EnableIPv4": found.ipv4.is_some(),
+        "EnableIPv6": found.ipv6.is_some(),
         "IPAM": {
             "Driver": "default",
-            "Config": [{ "Subnet": format!("{}/{}", found.subnet, found.prefix), "Gateway": found.gateway.to_string() }],
+            "Config": found.ipv4.as_ref().map(addresses_value).into_iter().chain(found.ipv6.as_ref().map(addresses_value)).collect::<Vec<_>>(),
         },
         "Internal": found.internal,
         "Containers": containers,
         "Options": { "com.docker.network.bridge.name": found.bridge },
         "Labels": found.labels,
     }))
+}
+
+fn assigned_text<A: Display>(assigned: Option<net::Assigned<A>>) -> String {
+    assigned.map(|assigned| format!("{}/{}", assigned.address, assigned.prefix)).unwrap_or_default()
+}
+
+fn addresses_value<A: Display>(addresses: &net::Addresses<A>) -> Value {
+    let mut value = json!({ "Subnet": format!("{}/{}", addresses.subnet, addresses.prefix), "Gateway": addresses.gateway.to_string() });
+    if let Some((base, prefix)) = &addresses.range {
+        value["IPRange"] = format!("{base}/{prefix}").into();
+    }
+    if !addresses.reserved.is_empty() {
+        let reserved = addresses.reserved.iter().map(|(what, address)| (what.clone(), Value::from(address.to_string())));
+        value["AuxiliaryAddresses"] = reserved.collect::<Map<_, _>>().into();
+    }
+    value
 }
 
 fn volume_value(home: &Home, found: &volume::Volume) -> Value {

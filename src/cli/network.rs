@@ -1,7 +1,8 @@
 //! `coracle network …`
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use clap::ArgAction;
 use clap::Args;
 use clap::Subcommand;
 use serde_json::json;
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 use crate::failure::Result;
 use crate::net;
 use crate::net::Network;
+use crate::net::WantedAddresses;
 use crate::place::Home;
 
 #[derive(Debug, Subcommand)]
@@ -59,12 +61,24 @@ pub struct Create {
     /// Only `bridge`
     #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
     driver: String,
-    /// Such as 172.30.0.0/16
+    /// Have addresses of IPv4
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
+    ipv4: bool,
+    /// Have addresses of IPv6
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    ipv6: bool,
+    /// Such as 172.30.0.0/16 or fd00:30::/64; one of each family
     #[arg(long)]
-    subnet: Option<String>,
-    /// The bridge's own address
-    #[arg(long)]
-    gateway: Option<Ipv4Addr>,
+    subnet: Vec<String>,
+    /// The bridge's own address in a subnet
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Vec<IpAddr>,
+    /// The part of a subnet that containers get addresses from
+    #[arg(long, value_name = "SUBNET")]
+    ip_range: Vec<String>,
+    /// An address that no container gets
+    #[arg(long, value_name = "NAME=ADDRESS", value_parser = spelling::pair)]
+    aux_address: Vec<(String, String)>,
     /// No way out and none in
     #[arg(long)]
     internal: bool,
@@ -76,10 +90,41 @@ pub struct Create {
 
 impl Create {
     fn run(self, home: &Home) -> Outcome {
+        let ipv4 = self.addresses("IPv4", |text| !text.contains(':'))?;
+        let ipv6 = self.addresses("IPv6", |text| text.contains(':'))?;
+        if !self.ipv6 && ipv6 != WantedAddresses::default() {
+            out::warn("addresses of IPv6 are left out, as the network is made without `--ipv6`");
+        }
+        if !self.ipv4 && ipv4 != WantedAddresses::default() {
+            out::warn("addresses of IPv4 are left out, as the network is made with `--ipv4=false`");
+        }
+        let (ipv4, ipv6) = (self.ipv4.then_some(ipv4), self.ipv6.then_some(ipv6));
         let labels = self.label.into_iter().collect();
-        let wanted = net::Wanted { name: self.network, subnet: self.subnet, gateway: self.gateway, internal: self.internal, labels };
+        let wanted = net::Wanted { name: self.network, ipv4, ipv6, internal: self.internal, labels };
         out::line(&net::create(home, &wanted)?.id)?;
         Ok(0)
+    }
+}
+
+impl Create {
+    /// What is asked for of the family that `is_of` knows.
+    fn addresses(&self, family: &str, is_of: impl Fn(&str) -> bool) -> Result<WantedAddresses> {
+        let gateways: Vec<String> = self.gateway.iter().map(ToString::to_string).collect();
+        let only = |flag: &str, all: &[String]| {
+            let mut found = all.iter().filter(|text| is_of(text));
+            match (found.next(), found.next()) {
+                (one, None) => Ok(one.cloned()),
+                _ => Err(Failure::new(format!("cannot create network `{}`", self.network))
+                    .because(format!("there is more than one `{flag}` of {family}"))
+                    .hint("make a network for each, and put containers on both")),
+            }
+        };
+        Ok(WantedAddresses {
+            subnet: only("--subnet", &self.subnet)?,
+            gateway: only("--gateway", &gateways)?,
+            range: only("--ip-range", &self.ip_range)?,
+            reserved: self.aux_address.iter().filter(|(_, text)| is_of(text)).cloned().collect(),
+        })
     }
 }
 
@@ -161,6 +206,8 @@ const COLUMNS: Columns = Columns {
         ("Name", "NAME"),
         ("Driver", "DRIVER"),
         ("Scope", "SCOPE"),
+        ("IPv4", "IPV4"),
+        ("IPv6", "IPV6"),
         ("Internal", "INTERNAL"),
         ("Labels", "LABELS"),
         ("CreatedAt", "CREATED AT"),
@@ -201,8 +248,8 @@ fn row(network: &Network, width: Width) -> Row {
         "Name": network.name,
         "Driver": network.driver,
         "Scope": "local",
-        "IPv4": "true",
-        "IPv6": "false",
+        "IPv4": network.ipv4.is_some().to_string(),
+        "IPv6": network.ipv6.is_some().to_string(),
         "Internal": network.internal.to_string(),
         "Labels": labels.join(","),
         "CreatedAt": crate::units::long_time_text(&network.created),

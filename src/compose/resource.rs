@@ -1,7 +1,6 @@
 //! Networks and volumes of a project: what they are made from, and with which labels.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use serde_json::Value;
 use sha2::Digest;
@@ -14,12 +13,19 @@ use crate::compose::model::Volume;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::net;
+use crate::net::WantedAddresses;
 use crate::volume;
 
 /// The settings of a network that call for a new one when they change, as one digest.
 pub fn network_hash(network: &Network) -> String {
     let ipam = network.ipam.as_ref().map(Value::to_string).unwrap_or_default();
-    let text = format!("{:?} {} {:?} {ipam} {:?}", network.driver, network.internal, network.labels, network.rest.get("driver_opts"));
+    let mut text = format!("{:?} {} {:?} {ipam} {:?}", network.driver, network.internal, network.labels, network.rest.get("driver_opts"));
+    // What is as usual says nothing, so that networks made before there was a choice are left alone.
+    for (key, usual) in [("enable_ipv4", true), ("enable_ipv6", false)] {
+        if is_on(network, key, usual) != usual {
+            text += &format!(" {key}: {}", !usual);
+        }
+    }
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -36,19 +42,38 @@ pub fn network_wanted(project: &Project, key: &str, network: &Network) -> Result
     labels.extend(labels::of_project(&project.name));
     labels.insert(labels::NETWORK.to_owned(), key.to_owned());
     labels.insert(labels::CONFIG_HASH.to_owned(), network_hash(network));
-    let configs = network.ipam.as_ref().and_then(|ipam| ipam.get("config")).and_then(Value::as_array).cloned().unwrap_or_default();
-    let is_v4 = |config: &&Value| config.get("subnet").and_then(Value::as_str).is_none_or(|subnet| !subnet.contains(':'));
-    let config = configs.iter().find(is_v4);
-    let text = |name: &str| config.and_then(|config| config.get(name)).and_then(Value::as_str);
-    let gateway = text("gateway")
-        .map(|text| text.parse::<Ipv4Addr>().map_err(|_| cannot().because(format!("the gateway `{text}` is no IPv4 address"))));
-    Ok(net::Wanted {
-        name: network.name.clone(),
-        subnet: text("subnet").map(str::to_owned),
-        gateway: gateway.transpose()?,
-        internal: network.internal,
-        labels,
-    })
+    let (ipv4, ipv6) = addresses(network).map_err(|failure| failure.within(format!("cannot make network `{key}`")))?;
+    Ok(net::Wanted { name: network.name.clone(), ipv4, ipv6, internal: network.internal, labels })
+}
+
+/// The families of addresses that a network is to have, and what of them.
+fn addresses(network: &Network) -> Result<(Option<WantedAddresses>, Option<WantedAddresses>)> {
+    let mut ipv4 = is_on(network, "enable_ipv4", true).then(WantedAddresses::default);
+    let mut ipv6 = is_on(network, "enable_ipv6", false).then(WantedAddresses::default);
+    for config in network.ipam.as_ref().and_then(|ipam| ipam.get("config")).and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);
+        let reserved = config.get("aux_addresses").and_then(Value::as_object).into_iter().flatten();
+        let wanted = WantedAddresses {
+            subnet: text("subnet"),
+            gateway: text("gateway"),
+            range: text("ip_range"),
+            reserved: reserved.filter_map(|(what, address)| Some((what.clone(), address.as_str()?.to_owned()))).collect(),
+        };
+        let family = if wanted.is_ipv6() { &mut ipv6 } else { &mut ipv4 };
+        match family {
+            Some(place) if *place != WantedAddresses::default() => {
+                let name = if wanted.is_ipv6() { "IPv6" } else { "IPv4" };
+                return Err(Failure::new(format!("a network can have one subnet of {name}, not several")));
+            }
+            Some(place) => *place = wanted,
+            None => {} // as Docker does: what is not turned on is not looked at
+        }
+    }
+    Ok((ipv4, ipv6))
+}
+
+fn is_on(network: &Network, key: &str, usual: bool) -> bool {
+    network.rest.get(key).and_then(Value::as_bool).unwrap_or(usual)
 }
 
 /// What is to be made for a top-level volume.
@@ -66,4 +91,47 @@ pub fn volume_wanted(project: &Project, key: &str, volume: &Volume) -> Result<vo
     labels.insert(labels::VOLUME.to_owned(), key.to_owned());
     let options: BTreeMap<String, String> = volume.driver_opts.clone();
     Ok(volume::Wanted { name: Some(volume.name.clone()), labels, options })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn network(value: Value) -> Network {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_network_has_the_families_that_are_turned_on() {
+        let config = json!([
+            { "subnet": "172.28.0.0/16", "ip_range": "172.28.5.0/24", "gateway": "172.28.5.254", "aux_addresses": { "host1": "172.28.1.5" } },
+            { "subnet": "fd00:28::/64", "gateway": "fd00:28::99" },
+        ]);
+        let dual = network(json!({ "enable_ipv6": true, "ipam": { "config": config } }));
+        let (ipv4, ipv6) = addresses(&dual).unwrap();
+        let ipv4 = ipv4.unwrap();
+        assert_eq!((ipv4.subnet.as_deref(), ipv4.range.as_deref()), (Some("172.28.0.0/16"), Some("172.28.5.0/24")));
+        assert_eq!((ipv4.gateway.as_deref(), ipv4.reserved["host1"].as_str()), (Some("172.28.5.254"), "172.28.1.5"));
+        let ipv6 = ipv6.unwrap();
+        assert_eq!((ipv6.subnet.as_deref(), ipv6.gateway.as_deref()), (Some("fd00:28::/64"), Some("fd00:28::99")));
+        let usual = Some(WantedAddresses::default());
+        assert_eq!(addresses(&network(json!({}))).unwrap(), (usual.clone(), None));
+        assert_eq!(addresses(&network(json!({ "enable_ipv4": false, "enable_ipv6": true }))).unwrap(), (None, usual.clone()));
+        let off = network(json!({ "ipam": { "config": [{ "subnet": "fd00::/64" }] } }));
+        assert_eq!(addresses(&off).unwrap(), (usual, None), "a subnet does not turn its family on");
+        let twice = network(json!({ "ipam": { "config": [{ "subnet": "10.1.0.0/16" }, { "subnet": "10.2.0.0/16" }] } }));
+        assert!(addresses(&twice).unwrap_err().to_string().contains("one subnet of IPv4, not several"));
+    }
+
+    #[test]
+    fn another_choice_of_families_makes_another_network() {
+        let hash = |value| network_hash(&network(value));
+        let usual = hash(json!({}));
+        assert_eq!(hash(json!({ "enable_ipv4": true, "enable_ipv6": false })), usual);
+        assert_ne!(hash(json!({ "enable_ipv6": true })), usual);
+        assert_ne!(hash(json!({ "enable_ipv4": false })), usual);
+        assert_ne!(hash(json!({ "enable_ipv4": false, "enable_ipv6": true })), hash(json!({ "enable_ipv6": true })));
+    }
 }

@@ -103,14 +103,16 @@ fn hosts(container: &Container, plugged: &[Plugged]) -> String {
         Some(domain) if !domain.is_empty() => format!("{hostname}.{domain} {hostname}"),
         _ => hostname,
     };
-    for plug in plugged {
-        let _ = writeln!(text, "{}\t{names}", plug.address);
+    for address in plugged.iter().flat_map(Plugged::addresses) {
+        let _ = writeln!(text, "{address}\t{names}");
     }
     text
 }
 
 fn extra_hosts(wanted: &Wanted, plugged: &[Plugged]) -> String {
-    let gateway = plugged.iter().find_map(|plug| plug.gateway).map(|gateway| gateway.to_string());
+    let ipv4 = plugged.iter().find_map(|plug| plug.ipv4.and_then(|assigned| assigned.gateway)).map(|gateway| gateway.to_string());
+    let ipv6 = || plugged.iter().find_map(|plug| plug.ipv6.and_then(|assigned| assigned.gateway)).map(|gateway| gateway.to_string());
+    let gateway = ipv4.or_else(ipv6);
     let mut text = String::new();
     for (name, address) in &wanted.extra_hosts {
         let address = match address.as_str() {

@@ -39,7 +39,7 @@ pub fn from_image(image: &Image, name: &str, entrypoint: Option<Vec<String>>, co
         tty: false,
         stdin: false,
         mounts: config.volumes.iter().flatten().map(|(target, _)| anonymous(target)).collect(),
-        network: NetworkMode::Plugs(vec![Plug { network: DEFAULT_NETWORK.into(), aliases: Vec::new(), address: None }]),
+        network: NetworkMode::Plugs(vec![Plug::into_network(DEFAULT_NETWORK)]),
         ports: Vec::new(),
         exposed: exposed(image),
         extra_hosts: Vec::new(),

@@ -16,12 +16,15 @@ use netlink_packet_netfilter::conntrack::Protocol;
 use netlink_packet_netfilter::conntrack::Tuple;
 
 use super::netlink::Channel;
+use super::nftables;
+use super::rule::Family;
 
-/// Forgets the UDP flows whose first packet went to one of these ports, at whatever address.
-pub(super) fn forget_udp(channel: &mut Channel, ports: &[u16]) -> io::Result<()> {
-    for flow in channel.dump(message(ConntrackMessage::Get(Vec::new())))? {
+/// Forgets the UDP flows of a family whose first packet went to one of these ports, at whatever address.
+pub(super) fn forget_udp(channel: &mut Channel, family: Family, ports: &[u16]) -> io::Result<()> {
+    let kind = nftables::kind(family);
+    for flow in channel.dump(message(kind, ConntrackMessage::Get(Vec::new())))? {
         let Some(tuple) = origin(&flow).filter(|tuple| is_udp_to(tuple, ports)) else { continue };
-        let gone = message(ConntrackMessage::Delete(vec![ConntrackAttribute::CtaTupleOrig(tuple.to_vec())]));
+        let gone = message(kind, ConntrackMessage::Delete(vec![ConntrackAttribute::CtaTupleOrig(tuple.to_vec())]));
         match channel.change(gone, 0) {
             // It ended by itself.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -31,8 +34,8 @@ pub(super) fn forget_udp(channel: &mut Channel, ports: &[u16]) -> io::Result<()>
     Ok(())
 }
 
-fn message(message: ConntrackMessage) -> NetfilterMessage {
-    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0), message)
+fn message(kind: NetfilterProtoFamily, message: ConntrackMessage) -> NetfilterMessage {
+    NetfilterMessage::new(NetfilterHeader::new(kind, 0, 0), message)
 }
 
 /// The addresses and ports of a flow's first packet, before any translation.

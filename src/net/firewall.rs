@@ -1,5 +1,5 @@
-//! Keeps the one nftables table in step with the networks and the published ports. What is on disk is the truth:
-//! should someone flush our table, the next change makes all of it again.
+//! Keeps the nftables table of each family in step with the networks and the published ports. What is on disk is the truth:
+//! should someone flush our tables, the next change makes all of them again.
 //!
 //! All functions want [`super::record::lock`] held.
 
@@ -18,7 +18,7 @@ use super::nftables::Batch;
 use super::nftables::Element;
 use super::port;
 use super::record;
-use super::subnet::Subnet;
+use super::rule::Family;
 use crate::failure::Doing;
 use crate::failure::Result;
 use crate::place::Home;
@@ -27,12 +27,12 @@ use crate::place::Home;
 pub(super) fn admit(home: &Home, network: &Network) -> Result<()> {
     let doing = || format!("cannot set up the firewall for network `{}`", network.name);
     replace(home, &[], &elements_of(network)).doing(doing)?;
-    with_channel(|channel| foreign::give_way(channel, &network.bridge))
+    with_channel(|channel| foreign::give_way(channel, network))
         .doing(|| "cannot have the host's other firewall let packets through")
         .doing(doing)
 }
 
-/// Forgets networks whose links are gone; with the last one the table goes, and the host forwards as it did before.
+/// Forgets networks whose links are gone; with the last one of a family its table goes, and the host forwards as it did before.
 pub(super) fn expel(home: &Home, networks: &[Network]) -> Result<()> {
     if networks.is_empty() {
         return Ok(());
@@ -40,25 +40,34 @@ pub(super) fn expel(home: &Home, networks: &[Network]) -> Result<()> {
     let doing = || "cannot take networks out of the firewall";
     let bridges: Vec<&str> = networks.iter().map(|network| network.bridge.as_str()).collect();
     with_channel(|channel| foreign::take_back(channel, &bridges)).doing(doing)?;
+    Family::ALL.into_iter().try_for_each(|family| expel_from(home, family, networks).doing(doing))
+}
+
+fn expel_from(home: &Home, family: Family, networks: &[Network]) -> Result<()> {
+    let networks: Vec<&Network> = networks.iter().filter(|network| Family::of_network(network).any(|of| of == family)).collect();
+    if networks.is_empty() {
+        return Ok(());
+    }
+    let doing = || "cannot look for other networks";
     let mut links = Channel::route().doing(doing)?;
-    let known = with_channel(nftables::bridges).doing(doing)?;
+    let known = with_channel(|channel| nftables::bridges(channel, family)).doing(doing)?;
     let others = known.iter().filter(|name| !networks.iter().any(|network| network.bridge == **name));
     for name in others {
         if link::find(&mut links, name).doing(doing)?.is_some() {
-            let elements: Vec<Element> = networks.iter().flat_map(elements_of).collect();
-            return replace(home, &elements, &[]).doing(doing);
+            let elements = networks.iter().flat_map(|network| elements_of(network));
+            return replace(home, &elements.filter(|element| element.family() == family).collect::<Vec<_>>(), &[]);
         }
     }
     with_channel(|channel| {
-        if !nftables::has_table(channel)? {
+        if !nftables::has_table(channel, family)? {
             return Ok(());
         }
         let mut batch = Batch::default();
-        batch.delete_table();
+        batch.delete_table(family);
         ignore_missing(batch.commit(channel))
     })
-    .doing(doing)?;
-    host::restore_forwarding(home)
+    .doing(|| "cannot remove our table")?;
+    host::restore_forwarding(home, family)
 }
 
 /// Replaces elements by others in one batch.
@@ -68,8 +77,10 @@ pub(super) fn expel(home: &Home, networks: &[Network]) -> Result<()> {
 pub(super) fn replace(home: &Home, gone: &[Element], new: &[Element]) -> Result<()> {
     with_channel(|channel| {
         // Asked first: a batch that fails makes the kernel wait for a grace period of RCU, which is ten milliseconds.
-        if !nftables::has_table(channel)? {
-            return make_all(home, channel, gone, new);
+        for family in Family::ALL.into_iter().filter(|family| gone.iter().chain(new).any(|element| element.family() == *family)) {
+            if !nftables::has_table(channel, family)? {
+                return make_all(home, channel, gone, new);
+            }
         }
         let mut batch = Batch::default();
         batch.delete(gone);
@@ -81,22 +92,27 @@ pub(super) fn replace(home: &Home, gone: &[Element], new: &[Element]) -> Result<
             }
             done => done,
         }?;
-        let udp = udp_ports(gone.iter().chain(new));
-        if udp.is_empty() { Ok(()) } else { conntrack::forget_udp(channel, &udp) }
+        for family in Family::ALL {
+            let udp = udp_ports(family, gone.iter().chain(new));
+            if !udp.is_empty() {
+                conntrack::forget_udp(channel, family, &udp)?;
+            }
+        }
+        Ok(())
     })
     .doing(|| "cannot change the kernel's firewall")
 }
 
-fn udp_ports<'a>(elements: impl Iterator<Item = &'a Element>) -> Vec<u16> {
+fn udp_ports<'a>(family: Family, elements: impl Iterator<Item = &'a Element>) -> Vec<u16> {
     let udp = libc::IPPROTO_UDP.cast_unsigned();
-    let published = elements.filter_map(|element| match element {
+    let published = elements.filter(|element| element.family() == family).filter_map(|element| match element {
         Element::Port { protocol, from, .. } if u32::from(*protocol) == udp => Some(from.1),
         _ => None,
     });
     published.collect()
 }
 
-/// Makes the table and all that should be in it, whatever is there already.
+/// Makes the tables and all that should be in them, whatever is there already.
 fn make_all(home: &Home, channel: &mut Channel, gone: &[Element], new: &[Element]) -> io::Result<()> {
     let mut elements = wanted(home).map_err(io::Error::other)?;
     elements.retain(|element| !gone.contains(element));
@@ -109,7 +125,9 @@ fn make_all(home: &Home, channel: &mut Channel, gone: &[Element], new: &[Element
         return Ok(());
     }
     let mut batch = Batch::default();
-    batch.ensure_table(host::forwarding(home));
+    for family in Family::ALL.into_iter().filter(|family| elements.iter().any(|element| element.family() == *family)) {
+        batch.ensure_table(family, host::forwarding(home, family));
+    }
     batch.add(&elements);
     batch.commit(channel)
 }
@@ -161,12 +179,17 @@ fn wanted(home: &Home) -> Result<Vec<Element>> {
 }
 
 fn elements_of(network: &Network) -> Vec<Element> {
-    let name = network.bridge.clone();
-    let mut elements = vec![Element::Bridge { set: "bridges", name: name.clone() }, Element::Within { name: name.clone() }];
-    if network.internal {
-        elements.push(Element::Bridge { set: "internal", name });
-    } else if let Some(subnet) = Subnet::of(network.subnet, network.prefix) {
-        elements.push(Element::Subnet { base: subnet.base(), end: subnet.end() });
+    let mut elements = Vec::new();
+    for family in Family::of_network(network) {
+        let name = network.bridge.clone();
+        elements.push(Element::Bridge { family, set: "bridges", name: name.clone() });
+        elements.push(Element::Within { family, name: name.clone() });
+        if network.internal {
+            elements.push(Element::Bridge { family, set: "internal", name });
+        }
+    }
+    if !network.internal {
+        elements.extend(network.subnets().map(|subnet| Element::Subnet { base: subnet.base(), end: subnet.end() }));
     }
     elements
 }

@@ -28,13 +28,13 @@ use netlink_packet_netfilter::nftables::NfTablesMessage;
 use netlink_packet_netfilter::nftables::RuleAttribute;
 use netlink_packet_netfilter::nftables::RuleMessage;
 
+use super::Network;
+use super::expression;
+use super::expression::Way;
 use super::netlink::Channel;
 use super::nftables;
 use super::nftables::Batch;
-use super::nftables::Way;
-
-/// The tables of these families see forwarded IPv4 packets.
-const FAMILIES: [NetfilterProtoFamily; 2] = [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::Inet];
+use super::rule::Family;
 
 /// A chain, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,13 @@ struct Chain {
     drops: Option<bool>,
 }
 
-/// Has the host's other firewalls leave forwarded packets of a bridge to ours.
+/// Has the host's other firewalls leave forwarded packets of a network's bridge to ours.
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn give_way(channel: &mut Channel, bridge: &str) -> io::Result<()> {
-    let gates = gates(&chains(channel)?);
+pub(super) fn give_way(channel: &mut Channel, network: &Network) -> io::Result<()> {
+    let bridge = network.bridge.as_str();
+    let gates = gates(&chains(channel, Family::of_network(network))?);
     let mut batch = Batch::default();
     for gate in &gates {
         if !marked(channel, gate, &[bridge])?.is_empty() {
@@ -61,11 +62,11 @@ pub(super) fn give_way(channel: &mut Channel, bridge: &str) -> io::Result<()> {
             let attributes = vec![
                 RuleAttribute::Table(gate.table.clone()),
                 RuleAttribute::Chain(gate.name.clone()),
-                RuleAttribute::Expressions(nftables::accept(way, bridge)),
+                RuleAttribute::Expressions(expression::accept(way, bridge)),
                 RuleAttribute::UserData(mark(bridge)),
             ];
             // Without NLM_F_APPEND it becomes the first.
-            batch.push_for(gate.family, NfTablesMessage::NewRule(RuleMessage { attributes }), NLM_F_CREATE);
+            batch.push(gate.family, NfTablesMessage::NewRule(RuleMessage { attributes }), NLM_F_CREATE);
         }
     }
     batch.commit(channel)
@@ -77,11 +78,11 @@ pub(super) fn give_way(channel: &mut Channel, bridge: &str) -> io::Result<()> {
 /// What the kernel says.
 pub(super) fn take_back(channel: &mut Channel, bridges: &[&str]) -> io::Result<()> {
     let mut batch = Batch::default();
-    for gate in gates(&chains(channel)?) {
+    for gate in gates(&chains(channel, Family::ALL.into_iter())?) {
         for handle in marked(channel, &gate, bridges)? {
             let attributes =
                 vec![RuleAttribute::Table(gate.table.clone()), RuleAttribute::Chain(gate.name.clone()), RuleAttribute::Handle(handle)];
-            batch.push_for(gate.family, NfTablesMessage::DeleteRule(RuleMessage { attributes }), 0);
+            batch.push(gate.family, NfTablesMessage::DeleteRule(RuleMessage { attributes }), 0);
         }
     }
     batch.commit(channel)
@@ -104,10 +105,10 @@ fn gates(chains: &[Chain]) -> Vec<Chain> {
     gates
 }
 
-/// All chains of others.
-fn chains(channel: &mut Channel) -> io::Result<Vec<Chain>> {
+/// All chains of others in tables that see forwarded packets of these families.
+fn chains(channel: &mut Channel, families: impl Iterator<Item = Family>) -> io::Result<Vec<Chain>> {
     let mut found = Vec::new();
-    for family in FAMILIES {
+    for family in families.map(nftables::kind).chain([NetfilterProtoFamily::Inet]) {
         let message = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
         let answers = channel.dump(NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message))?;
         found.extend(answers.iter().filter_map(|answer| chain(family, answer)));

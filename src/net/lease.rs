@@ -7,9 +7,10 @@ use std::fs;
 use std::fs::OpenOptions;
 use std::io;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::Addresses;
 use super::Network;
 use super::Plug;
 use super::holder;
@@ -23,7 +24,7 @@ use crate::place::Home;
 /// An address and the container that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lease {
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     /// A container's id; empty if its writer died half-way.
     pub(super) holder: String,
 }
@@ -51,52 +52,106 @@ pub(super) fn list(home: &Home, network: &Network) -> Result<Vec<Lease>> {
     Ok(leases)
 }
 
-/// Gives a container an address: the one it has, the one it wants, or the lowest that is free.
+/// Gives a container an address of each family that the network has: the one it has, the one it wants, or the lowest that
+/// is free.
 ///
 /// # Errors
-/// The wanted address is taken or outside; none is free.
-pub(super) fn take(home: &Home, network: &Network, id: &str, plug: &Plug) -> Result<Ipv4Addr> {
+/// The wanted address is taken or outside, or the network does not have its family; none is free.
+pub(super) fn take(home: &Home, network: &Network, id: &str, plug: &Plug) -> Result<Vec<IpAddr>> {
     sweep(home, network)?;
-    let mut leases = list(home, network)?;
-    if let Some(place) = leases.iter().position(|lease| lease.holder == id) {
-        let own = leases.swap_remove(place).address;
-        if plug.address.is_none_or(|wanted| wanted == own) {
-            return Ok(own);
+    let taken = list(home, network)?;
+    let claim = Claim { home, network, id, taken: &taken };
+    let wanted = (plug.address.map(IpAddr::from), plug.ipv6_address.map(IpAddr::from));
+    let taken = [claim.take(Pool::of(network.ipv4.as_ref())?, wanted.0)?, claim.take(Pool::of(network.ipv6.as_ref())?, wanted.1)?];
+    Ok(taken.into_iter().flatten().collect())
+}
+
+/// Where the addresses of one family are leased from.
+struct Pool {
+    subnet: Subnet,
+    range: Option<Subnet>,
+    gateway: IpAddr,
+    reserved: Vec<(String, IpAddr)>,
+}
+
+impl Pool {
+    fn of<A: Copy + Into<IpAddr>>(addresses: Option<&Addresses<A>>) -> Result<Option<Pool>> {
+        let Some(addresses) = addresses else { return Ok(None) };
+        Ok(Some(Pool {
+            subnet: addresses.all().ok_or_else(|| Failure::new("the network's record has no valid prefix"))?,
+            range: addresses.range.and_then(|(base, prefix)| Subnet::of(base, prefix)),
+            gateway: addresses.gateway.into(),
+            reserved: addresses.reserved.iter().map(|(what, address)| (what.clone(), (*address).into())).collect(),
+        }))
+    }
+
+    /// What is leased to who names no address.
+    fn candidates(&self) -> Box<dyn Iterator<Item = IpAddr> + '_> {
+        let is_ours = |address: &IpAddr| *address != self.gateway && self.reserved.iter().all(|(_, reserved)| reserved != address);
+        match self.range {
+            None => Box::new(self.subnet.hosts().filter(is_ours)),
+            Some(range) => Box::new(range.addresses().filter(|address| self.subnet.hosts_contain(*address)).filter(is_ours)),
         }
-        release(home, network, own)?;
     }
-    let address = match plug.address {
-        None => lowest(network, &leases)?,
-        Some(wanted) => check(home, network, &leases, wanted)?,
-    };
-    write(home, network, &Lease { address, holder: id.to_owned() })?;
-    Ok(address)
 }
 
-fn subnet_of(network: &Network) -> Result<Subnet> {
-    Subnet::of(network.subnet, network.prefix)
-        .ok_or_else(|| Failure::new(format!("the record of network `{}` has no valid prefix", network.name)))
+/// A container that is to have an address of a network, and what others have.
+struct Claim<'a> {
+    home: &'a Home,
+    network: &'a Network,
+    id: &'a str,
+    taken: &'a [Lease],
 }
 
-fn lowest(network: &Network, leases: &[Lease]) -> Result<Ipv4Addr> {
-    let subnet = subnet_of(network)?;
-    let is_free = |address: &Ipv4Addr| *address != network.gateway && !leases.iter().any(|lease| lease.address == *address);
-    subnet.hosts().find(is_free).ok_or_else(|| {
-        Failure::new(format!("network `{}` ({subnet}) has no address left", network.name)).hint("give the network a larger subnet")
-    })
-}
+impl Claim<'_> {
+    fn take(&self, pool: Option<Pool>, wanted: Option<IpAddr>) -> Result<Option<IpAddr>> {
+        let Some(pool) = pool else { return wanted.map_or(Ok(None), |wanted| Err(self.has_no_such(wanted))) };
+        let is_own = |lease: &&Lease| lease.holder == self.id && lease.address.is_ipv4() == pool.gateway.is_ipv4();
+        if let Some(own) = self.taken.iter().find(is_own).map(|lease| lease.address) {
+            if wanted.is_none_or(|wanted| wanted == own) {
+                return Ok(Some(own));
+            }
+            release(self.home, self.network, own)?;
+        }
+        let address = match wanted {
+            None => self.lowest(&pool)?,
+            Some(wanted) => self.check(&pool, wanted)?,
+        };
+        write(self.home, self.network, &Lease { address, holder: self.id.to_owned() })?;
+        Ok(Some(address))
+    }
 
-fn check(home: &Home, network: &Network, leases: &[Lease], wanted: Ipv4Addr) -> Result<Ipv4Addr> {
-    let subnet = subnet_of(network)?;
-    if !subnet.hosts_contain(wanted) {
-        return Err(Failure::new(format!("address {wanted} is not in network `{}` ({subnet})", network.name)));
+    fn has_no_such(&self, wanted: IpAddr) -> Failure {
+        let (family, key) = if wanted.is_ipv4() { ("IPv4", "enable_ipv4") } else { ("IPv6", "enable_ipv6") };
+        Failure::new(format!("cannot have address {wanted}: network `{}` has no {family}", self.network.name))
+            .hint(format!("make the network with `{key}: true`, or leave the address out"))
     }
-    if wanted == network.gateway {
-        return Err(Failure::new(format!("address {wanted} is the gateway of network `{}`", network.name)));
+
+    fn lowest(&self, pool: &Pool) -> Result<IpAddr> {
+        let is_free = |address: &IpAddr| !self.taken.iter().any(|lease| lease.address == *address);
+        pool.candidates().find(is_free).ok_or_else(|| match pool.range {
+            None => Failure::new(format!("network `{}` ({}) has no address left", self.network.name, pool.subnet))
+                .hint("give the network a larger subnet"),
+            Some(range) => Failure::new(format!("network `{}` has no address left in its range {range}", self.network.name))
+                .hint("give the network a larger range"),
+        })
     }
-    let Some(lease) = leases.iter().find(|lease| lease.address == wanted) else { return Ok(wanted) };
-    let name = holder::container_name(home, &lease.holder).unwrap_or_else(|| lease.holder.clone());
-    Err(Failure::new(format!("address {wanted} is taken by container `{name}`")).hint("choose another address"))
+
+    fn check(&self, pool: &Pool, wanted: IpAddr) -> Result<IpAddr> {
+        let name = &self.network.name;
+        if !pool.subnet.hosts_contain(wanted) {
+            return Err(Failure::new(format!("address {wanted} is not in network `{name}` ({})", pool.subnet)));
+        }
+        if wanted == pool.gateway {
+            return Err(Failure::new(format!("address {wanted} is the gateway of network `{name}`")));
+        }
+        if let Some((what, _)) = pool.reserved.iter().find(|(_, reserved)| *reserved == wanted) {
+            return Err(Failure::new(format!("address {wanted} of network `{name}` is kept for `{what}`")).hint("choose another address"));
+        }
+        let Some(lease) = self.taken.iter().find(|lease| lease.address == wanted && lease.holder != self.id) else { return Ok(wanted) };
+        let holder = holder::container_name(self.home, &lease.holder).unwrap_or_else(|| lease.holder.clone());
+        Err(Failure::new(format!("address {wanted} is taken by container `{holder}`")).hint("choose another address"))
+    }
 }
 
 fn write(home: &Home, network: &Network, lease: &Lease) -> Result<()> {
@@ -108,7 +163,7 @@ fn write(home: &Home, network: &Network, lease: &Lease) -> Result<()> {
 }
 
 /// Takes a lease back; one that is not there is no error.
-pub(super) fn release(home: &Home, network: &Network, address: Ipv4Addr) -> Result<()> {
+pub(super) fn release(home: &Home, network: &Network, address: IpAddr) -> Result<()> {
     match fs::remove_file(directory(home, network).join(address.to_string())) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.doing(|| format!("cannot release address {address} of network `{}`", network.name)),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 
@@ -11,6 +12,7 @@ use netlink_packet_core::NLM_F_EXCL;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::address::AddressHeaderFlags;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::InfoBridgePort;
 use netlink_packet_route::link::InfoData;
@@ -119,14 +121,26 @@ pub(super) fn set_up(channel: &mut Channel, link: Link) -> io::Result<()> {
 }
 
 /// Gives a link an address, and with it the route to its subnet.
-pub(super) fn add_address(channel: &mut Channel, link: Link, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
-    let message = AddressMessageBuilder::<Ipv4Addr>::new().index(link.index).address(address, prefix).build();
+///
+/// One of IPv6 is not asked for on the link first (RFC 4862, 5.4), which takes a second: leases keep it ours.
+pub(super) fn add_address(channel: &mut Channel, link: Link, address: IpAddr, prefix: u8) -> io::Result<()> {
+    let message = match address {
+        IpAddr::V4(address) => AddressMessageBuilder::<Ipv4Addr>::new().index(link.index).address(address, prefix).build(),
+        IpAddr::V6(address) => {
+            let mut message = AddressMessageBuilder::<Ipv6Addr>::new().index(link.index).address(address, prefix).build();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message
+        }
+    };
     channel.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Makes a gateway the way to everywhere else.
-pub(super) fn add_default_route(channel: &mut Channel, gateway: Ipv4Addr) -> io::Result<()> {
-    let message = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
+/// Makes a gateway the way to everywhere else of its family.
+pub(super) fn add_default_route(channel: &mut Channel, gateway: IpAddr) -> io::Result<()> {
+    let message = match gateway {
+        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build(),
+        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).build(),
+    };
     channel.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
@@ -165,12 +179,12 @@ pub(super) fn uplink_mtu(channel: &mut Channel) -> io::Result<u32> {
     }
 }
 
-/// All subnets that a route or an address of this namespace covers; the default route covers nothing.
-pub(super) fn covered(channel: &mut Channel) -> io::Result<Vec<Subnet>> {
+/// All subnets of a family that a route or an address of this namespace covers; the default route covers nothing.
+pub(super) fn covered(channel: &mut Channel, family: AddressFamily) -> io::Result<Vec<Subnet>> {
     let mut routes = RouteMessage::default();
-    routes.header.address_family = AddressFamily::Inet;
+    routes.header.address_family = family;
     let mut addresses = AddressMessage::default();
-    addresses.header.family = AddressFamily::Inet;
+    addresses.header.family = family;
     let mut found = channel.dump(RouteNetlinkMessage::GetRoute(routes))?;
     found.extend(channel.dump(RouteNetlinkMessage::GetAddress(addresses))?);
     Ok(found.iter().filter_map(covered_by).collect())
@@ -181,11 +195,15 @@ fn covered_by(message: &RouteNetlinkMessage) -> Option<Subnet> {
         RouteNetlinkMessage::NewRoute(route) if route.header.destination_prefix_length > 0 => {
             route.attributes.iter().find_map(|attribute| match attribute {
                 RouteAttribute::Destination(RouteAddress::Inet(base)) => Subnet::of(*base, route.header.destination_prefix_length),
+                RouteAttribute::Destination(RouteAddress::Inet6(base)) => Subnet::of(*base, route.header.destination_prefix_length),
                 _ => None,
             })
         }
         RouteNetlinkMessage::NewAddress(address) => address.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(local)) => Subnet::of(*local, address.header.prefix_len),
+            // Where there is no peer, IPv6 has IFA_ADDRESS alone; with one, that is the peer's.
+            AddressAttribute::Local(local) | AddressAttribute::Address(local @ IpAddr::V6(_)) => {
+                Subnet::of(*local, address.header.prefix_len)
+            }
             _ => None,
         }),
         _ => None,

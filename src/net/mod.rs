@@ -4,11 +4,13 @@
 //! record, lease, port       what is on disk: networks, addresses, published ports; all change under one lock
 //! plug                      a container's way into its networks and out again
 //! link, netlink, namespace  requests to rtnetlink, the socket they go through, a visit to another namespace
-//! rule, nftables, firewall  the rules as data, their encoding, keeping the kernel in step with the disk
+//! rule, firewall            the rules as data, keeping the kernel in step with the disk
+//! nftables, expression      how rules, sets and elements are written
 //! foreign                   other firewalls on the same host
 //! conntrack                 flows that must not outlive a change of rules
 //! zone, names, ask, frame   the name server: what is known, the sockets, what is asked elsewhere
-//! subnet, holder, resolvers, host   free subnets, who has a port, resolv.conf, forwarding
+//! subnet, choice            free subnets, and what a new network gets
+//! holder, resolvers, host   who has a port, resolv.conf, forwarding
 //! ```
 //!
 //! A name server needs no thread: a supervisor makes one [`NameServer`], gives it each container's sockets and
@@ -17,13 +19,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::os::fd::OwnedFd;
 
 use serde::Deserialize;
 use serde::Serialize;
 
 mod ask;
+mod choice;
 mod conntrack;
+mod expression;
 mod firewall;
 mod foreign;
 mod frame;
@@ -70,9 +75,11 @@ pub struct Network {
     pub driver: String,
     /// The bridge's link, at most 15 bytes.
     pub bridge: String,
-    pub subnet: Ipv4Addr,
-    pub prefix: u8,
-    pub gateway: Ipv4Addr,
+    // Beside the others, where records have it that are older than IPv6.
+    #[serde(flatten)]
+    pub ipv4: Option<Addresses<Ipv4Addr>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Addresses<Ipv6Addr>>,
     /// No way out and none in.
     pub internal: bool,
     pub labels: BTreeMap<String, String>,
@@ -80,15 +87,57 @@ pub struct Network {
     pub created: String,
 }
 
-/// A network that someone wants.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a network has of one family of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "A: Deserialize<'de>"))]
+pub struct Addresses<A> {
+    pub subnet: A,
+    pub prefix: u8,
+    /// The bridge's own.
+    pub gateway: A,
+    /// The part of the subnet that is leased to who names no address, as address and prefix; all of it if None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<(A, u8)>,
+    /// What is leased to nobody, by what it is kept for.
+    #[serde(default = "BTreeMap::new", skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<String, A>,
+}
+
+/// A network that someone wants; IPv4 from the pools by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub name: String,
-    /// `172.20.0.0/16`; from the pools if not given.
-    pub subnet: Option<String>,
-    pub gateway: Option<Ipv4Addr>,
+    pub ipv4: Option<WantedAddresses>,
+    pub ipv6: Option<WantedAddresses>,
     pub internal: bool,
     pub labels: BTreeMap<String, String>,
+}
+
+/// What is wanted of one family of addresses, as people write it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WantedAddresses {
+    /// `172.20.0.0/16`; from the pools if not given.
+    pub subnet: Option<String>,
+    pub gateway: Option<String>,
+    /// `172.20.5.0/24`: where leases are taken from.
+    pub range: Option<String>,
+    /// What is leased to nobody, by what it is kept for.
+    pub reserved: BTreeMap<String, String>,
+}
+
+impl WantedAddresses {
+    /// Whether these are addresses of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        let texts = [&self.subnet, &self.gateway, &self.range];
+        texts.into_iter().flatten().chain(self.reserved.values()).next().is_some_and(|text| text.contains(':'))
+    }
+}
+
+impl Default for Wanted {
+    fn default() -> Wanted {
+        let ipv4 = Some(WantedAddresses::default());
+        Wanted { name: String::new(), ipv4, ipv6: None, internal: false, labels: BTreeMap::new() }
+    }
 }
 
 /// The network that a lone container is on; made when first needed.
@@ -103,6 +152,24 @@ pub struct Plug {
     pub aliases: Vec<String>,
     /// A fixed address.
     pub address: Option<Ipv4Addr>,
+    /// A fixed address of IPv6.
+    #[serde(default)]
+    pub ipv6_address: Option<Ipv6Addr>,
+}
+
+impl Plug {
+    /// A plug into a network without more wishes.
+    pub fn into_network(network: &str) -> Plug {
+        Plug { network: network.to_owned(), aliases: Vec::new(), address: None, ipv6_address: None }
+    }
+}
+
+impl Plugged {
+    /// Its addresses, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv4 = self.ipv4.map(|assigned| assigned.address.into());
+        ipv4.into_iter().chain(self.ipv6.map(|assigned| assigned.address.into()))
+    }
 }
 
 /// A plug that is in.
@@ -111,11 +178,21 @@ pub struct Plugged {
     pub network: String,
     /// `eth0`, `eth1` …
     pub interface: String,
-    pub address: Ipv4Addr,
+    // Beside the others, where states have it that are older than IPv6.
+    #[serde(flatten)]
+    pub ipv4: Option<Assigned<Ipv4Addr>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Assigned<Ipv6Addr>>,
+    pub mac: [u8; 6],
+}
+
+/// What a plug has of one family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned<A> {
+    pub address: A,
     pub prefix: u8,
     /// None on an internal network.
-    pub gateway: Option<Ipv4Addr>,
-    pub mac: [u8; 6],
+    pub gateway: Option<A>,
 }
 
 /// A transport protocol whose ports can be published.

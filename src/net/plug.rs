@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::path::PathBuf;
 
+use super::Addresses;
+use super::Assigned;
 use super::DEFAULT_NETWORK;
 use super::Network;
 use super::Plug;
@@ -31,7 +34,7 @@ use crate::state;
 const LOOPBACK: Link = Link { index: 1, mtu: 65536, is_up: false };
 
 /// Plugs a container's network namespace into networks, in order: `eth0` on the first; the first with a way out has
-/// the default route.
+/// the default route, for each family of addresses.
 ///
 /// Brings up `lo`, makes the bridges that are not there, the host's side (forwarding, masquerading), leases the
 /// addresses. The calling thread is in the container's namespace for a moment; without networks there is only `lo`.
@@ -51,8 +54,9 @@ pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plu
         container.plug_one(place, plug).doing(|| format!("cannot plug the container into network `{}`", plug.network))
     });
     let plugged = plugged.collect::<Result<Vec<Plugged>>>().and_then(|plugged| {
-        let way_out = plugged.iter().find_map(|plugged| plugged.gateway);
-        way_out.map_or(Ok(()), |gateway| link::add_default_route(container.guest, gateway)).doing(|| "cannot set the default route")?;
+        for gateway in ways_out(&plugged) {
+            link::add_default_route(container.guest, gateway).doing(|| "cannot set the default route")?;
+        }
         let number = namespace::number(netns).doing(|| "cannot look at the container's network namespace")?;
         state::write_json(&namespace_record(home, container_id), &number)?;
         Ok(plugged)
@@ -62,6 +66,13 @@ pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plu
         let _ = unplug_locked(home, container_id);
     }
     plugged
+}
+
+/// The first gateway of each family.
+fn ways_out(plugged: &[Plugged]) -> impl Iterator<Item = IpAddr> {
+    let ipv4 = plugged.iter().find_map(|plugged| plugged.ipv4.and_then(|assigned| assigned.gateway));
+    let ipv6 = plugged.iter().find_map(|plugged| plugged.ipv6.and_then(|assigned| assigned.gateway));
+    ipv4.map(IpAddr::from).into_iter().chain(ipv6.map(IpAddr::from))
 }
 
 /// A container on its way into its networks.
@@ -76,17 +87,9 @@ struct Container<'a> {
 impl Container<'_> {
     fn plug_one(&mut self, place: usize, plug: &Plug) -> Result<Plugged> {
         let network = network(self.home, &plug.network)?;
-        let address = lease::take(self.home, &network, self.id, plug)?;
+        let addresses = lease::take(self.home, &network, self.id, plug)?;
         let bridge = bridge(self.home, self.host, &network)?;
-        let interface = format!("eth{place}");
-        let plugged = Plugged {
-            network: network.name.clone(),
-            address,
-            prefix: network.prefix,
-            gateway: (!network.internal).then_some(network.gateway),
-            mac: hardware_address(address),
-            interface,
-        };
+        let plugged = plugged(&network, place, &addresses)?;
         self.make_pair(place, bridge, &plugged).doing(|| "cannot make the veth pair")?;
         self.set_up(&plugged).doing(|| format!("cannot set up `{}` in the container", plugged.interface))?;
         Ok(plugged)
@@ -111,11 +114,37 @@ impl Container<'_> {
     }
 
     fn set_up(&mut self, plugged: &Plugged) -> io::Result<()> {
-        namespace::inside(self.netns, || host::turn_ipv6_off(&plugged.interface))?;
+        namespace::inside(self.netns, || match plugged.ipv6 {
+            None => host::turn_ipv6_off(&plugged.interface),
+            Some(_) => host::prepare_ipv6(&plugged.interface),
+        })?;
         let link = link::find(self.guest, &plugged.interface)?.ok_or(io::ErrorKind::NotFound)?;
-        link::add_address(self.guest, link, plugged.address, plugged.prefix)?;
+        if let Some(assigned) = plugged.ipv4 {
+            link::add_address(self.guest, link, assigned.address.into(), assigned.prefix)?;
+        }
+        if let Some(assigned) = plugged.ipv6 {
+            link::add_address(self.guest, link, assigned.address.into(), assigned.prefix)?;
+        }
         link::set_up(self.guest, link)
     }
+}
+
+/// What a container gets of a network with these addresses.
+fn plugged(network: &Network, place: usize, addresses: &[IpAddr]) -> Result<Plugged> {
+    let ipv4 = addresses.iter().find_map(|address| if let IpAddr::V4(address) = address { Some(*address) } else { None });
+    let ipv6 = addresses.iter().find_map(|address| if let IpAddr::V6(address) = address { Some(*address) } else { None });
+    let first = addresses.first().ok_or_else(|| Failure::new(format!("the record of network `{}` has no addresses", network.name)))?;
+    Ok(Plugged {
+        network: network.name.clone(),
+        interface: format!("eth{place}"),
+        ipv4: ipv4.zip(network.ipv4.as_ref()).map(|(address, of)| assigned(network, of, address)),
+        ipv6: ipv6.zip(network.ipv6.as_ref()).map(|(address, of)| assigned(network, of, address)),
+        mac: hardware_address(*first),
+    })
+}
+
+fn assigned<A: Copy>(network: &Network, of: &Addresses<A>, address: A) -> Assigned<A> {
+    Assigned { address, prefix: of.prefix, gateway: (!network.internal).then_some(of.gateway) }
 }
 
 /// The host's end of a container's veth pair: found by the id alone, 15 bytes as the kernel allows.
@@ -140,17 +169,22 @@ fn bridge(home: &Home, host: &mut Channel, network: &Network) -> Result<Link> {
         Some(_) => drop(link::delete(host, &network.bridge).doing(doing)?),
         None => {}
     }
-    host::turn_forwarding_on(home)?;
+    host::turn_forwarding_on(home, network)?;
     firewall::admit(home, network)?;
     make_bridge(host, network).doing(doing)
 }
 
 fn make_bridge(host: &mut Channel, network: &Network) -> io::Result<Link> {
     let mtu = link::uplink_mtu(host)?;
-    link::create_bridge(host, &network.bridge, hardware_address(network.gateway), mtu)?;
+    let ipv4 = network.ipv4.as_ref().map(|addresses| (IpAddr::from(addresses.gateway), addresses.prefix));
+    let ipv6 = network.ipv6.as_ref().map(|addresses| (IpAddr::from(addresses.gateway), addresses.prefix));
+    let (gateway, _) = ipv4.or(ipv6).ok_or(io::ErrorKind::InvalidData)?;
+    link::create_bridge(host, &network.bridge, hardware_address(gateway), mtu)?;
     let link = link::find(host, &network.bridge)?.ok_or(io::ErrorKind::NotFound)?;
-    host::prepare_bridge(&network.bridge)?;
-    link::add_address(host, link, network.gateway, network.prefix)?;
+    host::prepare_bridge(network)?;
+    for (address, prefix) in ipv4.into_iter().chain(ipv6) {
+        link::add_address(host, link, address, prefix)?;
+    }
     link::set_up(host, link)?;
     Ok(link)
 }

@@ -218,8 +218,8 @@ pub(super) fn all_elements(home: &Home) -> Result<Vec<Element>> {
 fn elements_of(published: &Published) -> Vec<Element> {
     let element = |port: &Port| Element::Port {
         protocol: port.protocol.number(),
-        from: (port.host_address, port.host_port),
-        to: (published.address, port.container_port),
+        from: (port.host_address.into(), port.host_port),
+        to: (published.address.into(), port.container_port),
     };
     published.ports.iter().map(element).collect()
 }

@@ -2,20 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use super::DEFAULT_NETWORK;
 use super::Network;
 use super::Wanted;
+use super::choice;
 use super::firewall;
 use super::holder;
 use super::lease;
 use super::link;
 use super::netlink::Channel;
-use super::resolvers;
-use super::subnet;
-use super::subnet::Subnet;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -150,7 +147,7 @@ fn create_locked(home: &Home, wanted: &Wanted) -> Result<Network> {
         return Err(Failure::new("there is a network of that name"));
     }
     let mut channel = Channel::route().doing(|| "cannot reach the kernel's links")?;
-    let subnet = choose(home, &mut channel, wanted)?;
+    let (ipv4, ipv6) = choice::choose(&mut channel, &list(home)?, wanted)?;
     let id = state::random_hex();
     let network = Network {
         version: 1,
@@ -158,9 +155,8 @@ fn create_locked(home: &Home, wanted: &Wanted) -> Result<Network> {
         id,
         name: wanted.name.clone(),
         driver: "bridge".to_owned(),
-        subnet: subnet.base(),
-        prefix: subnet.prefix(),
-        gateway: gateway(wanted, subnet)?,
+        ipv4,
+        ipv6,
         internal: wanted.internal,
         labels: wanted.labels.clone(),
         created: jiff::Timestamp::now().to_string(),
@@ -175,42 +171,6 @@ fn is_valid(name: &str) -> bool {
     bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
         && name.len() <= 200
-}
-
-fn choose(home: &Home, channel: &mut Channel, wanted: &Wanted) -> Result<Subnet> {
-    let networks = list(home)?;
-    let of = |network: &Network| Subnet::of(network.subnet, network.prefix);
-    let covered = link::covered(channel).doing(|| "cannot read the host's routes")?;
-    let Some(text) = &wanted.subnet else {
-        let servers = resolvers::host_resolvers().servers;
-        let servers = servers.iter().filter_map(|server| match server {
-            std::net::IpAddr::V4(address) => Subnet::of(*address, 32),
-            std::net::IpAddr::V6(_) => None,
-        });
-        let taken: Vec<Subnet> = networks.iter().filter_map(of).chain(covered).chain(servers).collect();
-        return subnet::first_free(&taken).ok_or_else(|| {
-            Failure::new("no subnet is free: all of Docker's pools are taken by networks or routes")
-                .hint("remove networks that are not used, or name a subnet of your own")
-        });
-    };
-    let subnet = Subnet::parse(text).filter(|subnet| subnet.prefix() <= 30 && subnet.prefix() > 0).ok_or_else(|| {
-        Failure::new(format!("`{text}` is not an IPv4 subnet for containers")).hint("write it as `172.28.0.0/16`; at most `/30`")
-    })?;
-    if let Some(other) = networks.iter().find(|network| of(network).is_some_and(|other| other.overlaps(subnet))) {
-        return Err(Failure::new(format!("subnet {subnet} overlaps that of network `{}`", other.name)).hint("choose another subnet"));
-    }
-    if let Some(route) = covered.iter().find(|route| route.overlaps(subnet)) {
-        return Err(Failure::new(format!("subnet {subnet} overlaps the host's {route}")).hint("choose another subnet"));
-    }
-    Ok(subnet)
-}
-
-fn gateway(wanted: &Wanted, subnet: Subnet) -> Result<Ipv4Addr> {
-    match wanted.gateway {
-        None => subnet.hosts().next().ok_or_else(|| Failure::new(format!("subnet {subnet} has no room"))),
-        Some(gateway) if subnet.hosts_contain(gateway) => Ok(gateway),
-        Some(gateway) => Err(Failure::new(format!("gateway {gateway} is not a host's address in subnet {subnet}"))),
-    }
 }
 
 /// The default network's link has a name that people know; where another home's has it, and for all others, it is Docker's.

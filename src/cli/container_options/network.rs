@@ -1,6 +1,7 @@
 //! `--network`, `-p`, `--dns` and their like.
 
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 
 use clap::Args;
 
@@ -30,6 +31,9 @@ pub struct NetworkOptions {
     /// A fixed address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
+    /// A fixed address of IPv6
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<Ipv6Addr>,
     /// Publish a port
     #[arg(short, long, value_name = "[[ADDRESS:]PORT:]PORT[/udp]")]
     publish: Vec<String>,
@@ -106,7 +110,7 @@ impl NetworkOptions {
     }
 
     fn plug(&self, network: &str) -> Plug {
-        Plug { network: network.to_owned(), aliases: self.network_alias.clone(), address: self.ip }
+        Plug { network: network.to_owned(), aliases: self.network_alias.clone(), address: self.ip, ipv6_address: self.ip6 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Networks, ports and names of a service.
 
 use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use crate::compose::convert::Peers;
 use crate::compose::model::Project;
@@ -57,7 +58,7 @@ fn mode(project: &Project, (name, service): (&str, &Service), peers: &dyn Peers)
             Some(("service", other)) => joined(peers.of_service(other), &format!("service `{other}`")),
             Some(("container", other)) => joined(peers.of_name(other), &format!("container `{other}`")),
             Some(_) => Err(Failure::new(format!("cannot understand `network_mode: {mode}`"))),
-            None => Ok(NetworkMode::Plugs(vec![Plug { network: mode.to_owned(), aliases: Vec::new(), address: None }])),
+            None => Ok(NetworkMode::Plugs(vec![Plug::into_network(mode)])),
         },
     }
 }
@@ -75,13 +76,19 @@ fn plugs(project: &Project, (name, service): (&str, &Service)) -> Result<Network
         let network = project.networks.get(key).map_or_else(|| key.clone(), |network| network.name.clone());
         let mut aliases = vec![name.to_owned()];
         aliases.extend(settings.iter().flat_map(|settings| settings.aliases.clone()));
-        let address = settings.as_ref().and_then(|settings| settings.ipv4_address.as_deref()).map(|text| {
-            text.parse::<Ipv4Addr>()
-                .map_err(|_| Failure::new(format!("cannot use the address `{text}` on network `{key}`")).because("it is no IPv4 address"))
-        });
-        Ok(Plug { network, aliases, address: address.transpose()? })
+        let text = |key: &str| settings.as_ref().and_then(|settings| settings.rest.get(key)).and_then(serde_json::Value::as_str);
+        let address = settings.as_ref().and_then(|settings| settings.ipv4_address.as_deref());
+        let address = address.map(|text| fixed_address(key, text, "IPv4")).transpose()?;
+        let ipv6_address = text("ipv6_address").map(|text| fixed_address(key, text, "IPv6")).transpose()?;
+        Ok(Plug { network, aliases, address, ipv6_address })
     };
     networks.into_iter().map(plug).collect::<Result<_>>().map(NetworkMode::Plugs)
+}
+
+fn fixed_address<A: FromStr>(network: &str, text: &str, family: &str) -> Result<A> {
+    text.parse().map_err(|_| {
+        Failure::new(format!("cannot use the address `{text}` on network `{network}`")).because(format!("it is no {family} address"))
+    })
 }
 
 /// One published port, and the host ports that would do for it.

@@ -21,7 +21,9 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
     keys.extend(mode_key("ipc", service.ipc.as_deref(), &["host", "private", "shareable"]));
     for (network, settings) in &service.networks {
         let rest = settings.iter().flat_map(|settings| settings.rest.keys());
-        keys.extend(rest.filter(|key| *key != "gw_priority").map(|key| format!("networks.{network}.{key}")));
+        keys.extend(
+            rest.filter(|key| !matches!(key.as_str(), "gw_priority" | "ipv6_address")).map(|key| format!("networks.{network}.{key}")),
+        );
     }
     for volume in &service.volumes {
         let selinux = volume.bind.as_ref().is_some_and(|bind| bind.contains_key("selinux"));

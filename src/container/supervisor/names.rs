@@ -8,6 +8,7 @@ use std::fs;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
@@ -46,8 +47,17 @@ struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct KnownPlug {
     network: String,
-    address: Ipv4Addr,
+    /// None on a network of IPv6 alone.
+    address: Option<Ipv4Addr>,
+    #[serde(default)]
+    ipv6_address: Option<Ipv6Addr>,
     aliases: Vec<String>,
+}
+
+impl KnownPlug {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.address.map(IpAddr::from).into_iter().chain(self.ipv6_address.map(IpAddr::from))
+    }
 }
 
 /// The name servers of our containers and what they are told.
@@ -149,8 +159,12 @@ impl Known {
             }
             _ => Vec::new(),
         };
-        let plugs =
-            plugged.iter().map(|plug| KnownPlug { network: plug.network.clone(), address: plug.address, aliases: aliases(&plug.network) });
+        let plugs = plugged.iter().map(|plug| KnownPlug {
+            network: plug.network.clone(),
+            address: plug.ipv4.map(|assigned| assigned.address),
+            ipv6_address: plug.ipv6.map(|assigned| assigned.address),
+            aliases: aliases(&plug.network),
+        });
         Known { id: container.id.clone(), name: container.name.clone(), plugs: plugs.collect() }
     }
 }
@@ -192,17 +206,16 @@ fn zone(asker: &Known, all: &[Known]) -> Zone {
         let network = own.network.to_ascii_lowercase();
         for other in all {
             for plug in other.plugs.iter().filter(|plug| plug.network == own.network) {
-                let address = IpAddr::V4(plug.address);
                 let mut names = vec![other.name.clone(), spec::short_id(&other.id).to_owned()];
                 names.extend(plug.aliases.iter().cloned());
                 names.iter_mut().for_each(|name| name.make_ascii_lowercase());
                 names.sort();
                 names.dedup();
                 for name in names {
-                    zone.addresses.entry(format!("{name}.{network}")).or_default().push(address);
-                    zone.addresses.entry(name).or_default().push(address);
+                    zone.addresses.entry(format!("{name}.{network}")).or_default().extend(plug.addresses());
+                    zone.addresses.entry(name).or_default().extend(plug.addresses());
                 }
-                zone.names.insert(address, format!("{}.{}", other.name, own.network));
+                zone.names.extend(plug.addresses().map(|address| (address, format!("{}.{}", other.name, own.network))));
             }
         }
     }
@@ -216,7 +229,8 @@ mod tests {
     fn known(id: &str, name: &str, plugs: &[(&str, u8, &[&str])]) -> Known {
         let plugs = plugs.iter().map(|(network, last, aliases)| KnownPlug {
             network: (*network).into(),
-            address: Ipv4Addr::new(172, 20, 0, *last),
+            address: Some(Ipv4Addr::new(172, 20, 0, *last)),
+            ipv6_address: None,
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
         });
         Known { id: id.repeat(64), name: name.into(), plugs: plugs.collect() }
@@ -244,6 +258,22 @@ mod tests {
         let second = known("b", "shop-web-2", &[("n", 3, &["web"])]);
         let zone = zone(&first, &[first.clone(), second]);
         assert_eq!(zone.addresses["web"].len(), 2);
+    }
+
+    #[test]
+    fn a_name_has_the_addresses_of_both_families() {
+        let mut web = known("a", "shop-web-1", &[("n", 2, &["web"])]);
+        web.plugs[0].ipv6_address = Some(Ipv6Addr::LOCALHOST);
+        let mut database = known("b", "shop-db-1", &[("n", 3, &["db"])]);
+        database.plugs[0].address = None;
+        database.plugs[0].ipv6_address = Some(Ipv6Addr::UNSPECIFIED);
+        let zone = zone(&web, &[web.clone(), database]);
+        assert_eq!(zone.addresses["web"], [IpAddr::from(Ipv4Addr::new(172, 20, 0, 2)), Ipv6Addr::LOCALHOST.into()]);
+        assert_eq!(zone.addresses["db"], [IpAddr::from(Ipv6Addr::UNSPECIFIED)]);
+        assert_eq!(zone.names[&IpAddr::from(Ipv6Addr::LOCALHOST)], "shop-web-1.n");
+        // A supervisor of before IPv6 writes what we read.
+        let old = r#"{"network":"n","address":"172.20.0.9","aliases":[]}"#;
+        assert_eq!(serde_json::from_str::<KnownPlug>(old).unwrap().addresses().count(), 1);
     }
 
     #[test]

@@ -144,8 +144,8 @@ impl Supervisor {
             let sockets = net::open_name_sockets(created.netns.as_fd()).map_err(engine)?;
             self.serve_names(&container, sockets).map_err(engine)?;
         }
-        if let (Some(first), false) = (plugged.first(), ports.is_empty()) {
-            net::publish(&home, &id, first.address, &ports).map_err(engine)?;
+        if let (Some(assigned), false) = (plugged.first().and_then(|plugged| plugged.ipv4), ports.is_empty()) {
+            net::publish(&home, &id, assigned.address, &ports).map_err(engine)?;
         }
         watched.state = running(&watched.state, &container, created.pid, plugged, ports);
         // Before the program runs: if we are killed now, the next supervisor finds the process and takes it over.

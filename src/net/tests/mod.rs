@@ -7,6 +7,7 @@ use std::io::Read;
 use std::io::Write;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
@@ -26,6 +27,7 @@ use super::netlink::Channel;
 use super::*;
 use crate::place::Home;
 
+mod ipv6;
 mod names;
 mod plug;
 mod ports;
@@ -141,7 +143,23 @@ impl World {
 }
 
 fn plug_into(network: &str) -> Plug {
-    Plug { network: network.into(), aliases: Vec::new(), address: None }
+    Plug::into_network(network)
+}
+
+fn in_subnet(text: &str) -> Option<WantedAddresses> {
+    Some(WantedAddresses { subnet: Some(text.into()), ..WantedAddresses::default() })
+}
+
+impl Network {
+    fn ipv4(&self) -> &Addresses<Ipv4Addr> {
+        self.ipv4.as_ref().unwrap()
+    }
+}
+
+impl Plugged {
+    fn address(&self) -> Ipv4Addr {
+        self.ipv4.unwrap().address
+    }
 }
 
 fn tcp(host_address: Ipv4Addr, host_port: u16, container_port: u16) -> Port {
@@ -154,8 +172,9 @@ fn host_state() -> String {
     let links: Vec<&str> = links.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();
     let rules = Command::new("nft").args(["list", "ruleset"]).output().expect("nft is installed");
     assert!(rules.status.success());
-    let forward = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
-    format!("{links:?}\n{}\n{forward}", String::from_utf8_lossy(&rules.stdout))
+    let switches = ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/lo/accept_ra", "ipv6/conf/default/accept_ra"];
+    let switches = switches.map(|name| fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap());
+    format!("{links:?}\n{}\n{switches:?}", String::from_utf8_lossy(&rules.stdout))
 }
 
 /// Another host, 203.0.113.2, on the wire with this one, 203.0.113.1.

@@ -79,7 +79,7 @@ fn containers_resolve_each_other_and_the_rest_of_the_world() {
         let mut there = other.netns_channel();
         let up0 = link::find(&mut there, "up0").unwrap().unwrap();
         for last in [3, 4, 5] {
-            link::add_address(&mut there, up0, Ipv4Addr::new(203, 0, 113, last), 32).unwrap();
+            link::add_address(&mut there, up0, Ipv4Addr::new(203, 0, 113, last).into(), 32).unwrap();
         }
         // The first does not exist on the wire, the second has no server, the third knows nothing, the fourth all.
         resolver(&other, "203.0.113.4", None);

@@ -14,9 +14,9 @@ fn two_containers_reach_each_other_and_leave_nothing_behind() {
         let (web, redis) = (Guest::new(&world), Guest::new(&world));
         let redis_plug = world.plug(&redis, &["shop_default"]).remove(0);
         let web_plug = world.plug(&web, &["shop_default"]).remove(0);
-        assert_eq!(network.subnet, Ipv4Addr::new(172, 17, 0, 0));
-        assert_eq!(redis_plug.address, Ipv4Addr::new(172, 17, 0, 2));
-        assert_eq!(web_plug.address, Ipv4Addr::new(172, 17, 0, 3));
+        assert_eq!(network.ipv4().subnet, Ipv4Addr::new(172, 17, 0, 0));
+        assert_eq!(redis_plug.address(), Ipv4Addr::new(172, 17, 0, 2));
+        assert_eq!(web_plug.address(), Ipv4Addr::new(172, 17, 0, 3));
         assert_eq!(web_plug.mac, [2, 0x42, 172, 17, 0, 3]);
 
         redis.serve("0.0.0.0:6379");
@@ -70,14 +70,14 @@ fn an_internal_network_has_no_way_out_and_none_in() {
         let plugged = world.plug(&both, &["vault", "front"]);
         world.plug(&inner, &["vault"]);
         world.plug(&outer, &["front"]);
-        assert_eq!((plugged[0].gateway, plugged[1].interface.as_str()), (None, "eth1"));
+        assert_eq!((plugged[0].ipv4.unwrap().gateway, plugged[1].interface.as_str()), (None, "eth1"));
 
         both.serve("0.0.0.0:5000");
         assert_eq!(inner.fetch("172.17.0.2:5000").unwrap(), "172.17.0.3", "within");
         assert_eq!(both.fetch("203.0.113.2:80").unwrap(), "203.0.113.1", "by its other network, masqueraded");
         assert_eq!(outer.fetch("203.0.113.2:80").unwrap(), "203.0.113.1");
         assert!(inner.fetch("203.0.113.2:80").is_err(), "no route");
-        link::add_default_route(&mut inner.netns_channel(), Ipv4Addr::new(172, 17, 0, 1)).unwrap();
+        link::add_default_route(&mut inner.netns_channel(), Ipv4Addr::new(172, 17, 0, 1).into()).unwrap();
         assert!(inner.fetch("203.0.113.2:80").is_err(), "a route of its own making does not help");
         assert!(outer.fetch("172.17.0.2:5000").is_err(), "from another network");
         for guest in [&both, &inner, &outer] {
@@ -108,7 +108,7 @@ fn a_plug_that_fails_leaves_nothing() {
         fs::remove_file(world.home.networks().join("net/leases/172.17.0.3")).unwrap();
         let mut web_again = Guest::new(&world);
         web_again.id.clone_from(&web.id);
-        assert_eq!(world.plug(&web_again, &["net"])[0].address, Ipv4Addr::new(172, 17, 0, 3));
+        assert_eq!(world.plug(&web_again, &["net"])[0].address(), Ipv4Addr::new(172, 17, 0, 3));
         fs::remove_dir_all(world.home.container(&kept.id)).unwrap();
         unplug(&world.home, &web.id).unwrap();
         let left = host_state();
@@ -142,7 +142,7 @@ fn the_cost_of_each_step() {
             let held = reserve(&world.home, &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 80)]).unwrap();
             note("reserve", started);
             let started = Instant::now();
-            publish(&world.home, &first.id, one.address, &held.ports).unwrap();
+            publish(&world.home, &first.id, one.address(), &held.ports).unwrap();
             note("publish", started);
             let started = Instant::now();
             unpublish(&world.home, &first.id).unwrap();

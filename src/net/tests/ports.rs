@@ -17,7 +17,7 @@ fn published_ports_are_reached_from_everywhere_they_should() {
         web.serve("0.0.0.0:5000");
         let ports = [tcp(Ipv4Addr::UNSPECIFIED, 8000, 5000), tcp(Ipv4Addr::LOCALHOST, 8001, 5000)];
         let reservation = reserve(&world.home, &ports).unwrap();
-        publish(&world.home, &web.id, web_plug.address, &reservation.ports).unwrap();
+        publish(&world.home, &web.id, web_plug.address(), &reservation.ports).unwrap();
 
         let gateway = "172.17.0.1";
         assert_eq!(fetch("127.0.0.1:8000").unwrap(), gateway);
@@ -63,7 +63,7 @@ fn loopback_is_out_of_reach_for_others() {
         let other = other_host(&world);
         world.network("net");
         let web = Guest::new(&world);
-        let address = world.plug(&web, &["net"])[0].address;
+        let address = world.plug(&web, &["net"])[0].address();
         web.serve("0.0.0.0:5000");
         publish(&world.home, &web.id, address, &[tcp(Ipv4Addr::LOCALHOST, 8000, 5000)]).unwrap();
         let secret = TcpListener::bind("127.0.0.1:9000").unwrap();
@@ -117,7 +117,7 @@ fn a_taken_port_is_refused_with_its_holder() {
         assert_ne!(first.ports[0].host_port, 0);
         world.network("net");
         let web = Guest::new(&world);
-        let address = world.plug(&web, &["net"])[0].address;
+        let address = world.plug(&web, &["net"])[0].address();
         fs::create_dir_all(world.home.names()).unwrap();
         fs::write(world.home.names().join("web"), &web.id).unwrap();
         publish(&world.home, &web.id, address, &first.ports).unwrap();
@@ -167,11 +167,11 @@ fn a_flushed_table_is_made_again() {
         let api_plug = world.plug(&api, &["net"]).remove(0);
         web.serve("0.0.0.0:80");
         api.serve("0.0.0.0:80");
-        publish(&world.home, &web.id, web_plug.address, &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 80)]).unwrap();
+        publish(&world.home, &web.id, web_plug.address(), &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 80)]).unwrap();
         let whole = host_state();
         assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
         assert!(fetch("127.0.0.1:8000").is_err());
-        publish(&world.home, &api.id, api_plug.address, &[tcp(Ipv4Addr::UNSPECIFIED, 8001, 80)]).unwrap();
+        publish(&world.home, &api.id, api_plug.address(), &[tcp(Ipv4Addr::UNSPECIFIED, 8001, 80)]).unwrap();
         assert!(fetch("127.0.0.1:8000").is_ok() && fetch("127.0.0.1:8001").is_ok());
         unpublish(&world.home, &api.id).unwrap();
         assert_eq!(host_state(), whole);
@@ -190,22 +190,24 @@ fn the_kernel_holds_the_rules_as_they_are_printed() {
         // A new namespace takes this over from the host, which may well be a router.
         fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         let world = World::new();
-        world.network("net");
+        let ipv6 = Some(WantedAddresses::default());
+        create(&world.home, &Wanted { name: "net".into(), ipv6, ..Wanted::default() }).unwrap();
         let web = Guest::new(&world);
         world.plug(&web, &["net"]);
-        let listed = host_state();
-        let mut chain = String::new();
-        let mut found = Vec::new();
-        for line in listed.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix("chain ") {
-                chain = name.trim_end_matches(" {").to_owned();
-            } else if !chain.is_empty() && !line.is_empty() && line != "}" && !line.starts_with("type ") {
-                found.push(format!("{chain}: {line}"));
+        for (family, word) in [(rule::Family::V4, "ip"), (rule::Family::V6, "ip6")] {
+            let listed = Command::new("nft").args(["list", "table", word, "coracle"]).output().unwrap();
+            let mut chain = String::new();
+            let mut found = Vec::new();
+            for line in String::from_utf8_lossy(&listed.stdout).lines().map(str::trim) {
+                if let Some(name) = line.strip_prefix("chain ") {
+                    chain = name.trim_end_matches(" {").to_owned();
+                } else if !chain.is_empty() && !line.is_empty() && line != "}" && !line.starts_with("type ") {
+                    found.push(format!("{chain}: {line}"));
+                }
             }
+            let wanted: Vec<String> = rule::rules(family, rule::Forwarding::IsOurs).iter().map(rule::Rule::to_string).collect();
+            assert_eq!(found, wanted);
         }
-        found.retain(|line| line.len() > 12);
-        let wanted: Vec<String> = rule::rules(rule::Forwarding::IsOurs).iter().map(rule::Rule::to_string).collect();
-        assert_eq!(found, wanted);
         unplug(&world.home, &web.id).unwrap();
     });
 }
@@ -217,7 +219,7 @@ fn a_udp_client_that_began_too_early_is_served_once_the_port_is_published() {
         let world = World::new();
         world.network("net");
         let (web, next) = (Guest::new(&world), Guest::new(&world));
-        let addresses = [&web, &next].map(|guest| world.plug(guest, &["net"])[0].address);
+        let addresses = [&web, &next].map(|guest| world.plug(guest, &["net"])[0].address());
         for (guest, text) in [(&web, "first"), (&next, "second")] {
             let socket = guest.run(|| UdpSocket::bind("0.0.0.0:53").unwrap());
             thread::spawn(move || {
@@ -275,7 +277,7 @@ fn other_firewalls_let_our_packets_through() {
         world.network("front");
         world.network("hidden");
         let (web, hidden) = (Guest::new(&world), Guest::new(&world));
-        let address = world.plug(&web, &["front"])[0].address;
+        let address = world.plug(&web, &["front"])[0].address();
         world.plug(&hidden, &["hidden"]);
         web.serve("0.0.0.0:5000");
         publish(&world.home, &web.id, address, &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 5000)]).unwrap();
