@@ -253,7 +253,7 @@ fn variables(model: &Json, format: &str) -> Result<String> {
     let mut found = Vec::new();
     collect(model, &mut found);
     found.sort_by(|one, two| one.name.cmp(&two.name));
-    found.dedup_by(|later, kept| later.name == kept.name);
+    found.dedup_by(|later, kept| later.name == kept.name && combine(kept, later));
     if !format.is_empty() && format != "table" {
         let values = found.iter().map(|variable| {
             let value = serde_json::json!({
@@ -267,6 +267,17 @@ fn variables(model: &Json, format: &str) -> Result<String> {
         .iter()
         .map(|variable| [variable.name.clone(), variable.required.to_string(), variable.default.clone(), variable.alternative.clone()]);
     Ok(table(["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"].map(str::to_owned), rows.collect()))
+}
+
+/// A variable is required as soon as one of its uses requires it, and has the first default and alternative of all.
+fn combine(kept: &mut load::Variable, later: &mut load::Variable) -> bool {
+    kept.required |= later.required;
+    for (kept, later) in [(&mut kept.default, &mut later.default), (&mut kept.alternative, &mut later.alternative)] {
+        if kept.is_empty() {
+            *kept = std::mem::take(later);
+        }
+    }
+    true
 }
 
 /// Rows in columns, three blanks apart.

@@ -36,6 +36,16 @@ pub(super) fn check(session: &Session<'_>, project: &Loaded) {
     cycles(session, project);
 }
 
+/// Has `deploy.replicas` say what `scale` says, in services that have `deploy`; they agree if both are there.
+pub(super) fn agree(project: &mut Loaded) {
+    for service in project.services.values_mut() {
+        let Some(scale) = service.get("scale").cloned() else { continue };
+        if let Some(deploy) = service.get_mut("deploy").and_then(Json::as_object_mut) {
+            deploy.insert("replicas".to_owned(), scale);
+        }
+    }
+}
+
 struct Checker<'a, 'e> {
     session: &'a Session<'e>,
     project: &'a Loaded,

@@ -37,6 +37,8 @@ pub(super) fn parse(text: &str, variables: &mut BTreeMap<String, String>, lookup
 /// Reads the plain format: a `NAME=value` per line, nothing in it has a meaning; a lone `NAME` is looked up.
 pub(super) fn parse_raw(text: &str, variables: &mut BTreeMap<String, String>, lookup: Lookup<'_>) -> Result<(), Flaw> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // The last line may end in the first half of a line break.
+    let text = text.strip_suffix('\r').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let flaw = |what: String| Flaw { line: index as u32 + 1, what };
         let line = line.trim_start();

@@ -6,6 +6,7 @@ use super::environment::Environment;
 use super::node::Node;
 use super::node::Path;
 use super::node::Value;
+use super::scalar;
 use super::session::Fault;
 use super::session::Session;
 use super::template;
@@ -120,7 +121,7 @@ impl Filler<'_, '_> {
         let Some((_, cast)) = CASTS.iter().find(|(pattern, _)| path.matches(pattern)) else { return };
         let (value, wanted) = match cast {
             Cast::Int => (text.parse().ok().map(Value::Int), "a whole number"),
-            Cast::Float => (go_float(text).map(Value::Float), "a number"),
+            Cast::Float => (scalar::go_float(text).map(Value::Float), "a number"),
             Cast::Bool => (self.boolean(text).map(Value::Bool), "`true` or `false`"),
         };
         match value {
@@ -145,11 +146,6 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
         "false" | "n" | "no" | "off" => Some(false),
         _ => None,
     }
-}
-
-/// A number as Go's `strconv.ParseFloat` takes it; no text with blanks.
-pub(super) fn go_float(text: &str) -> Option<f64> {
-    text.parse().ok()
 }
 
 /// The text, or the beginning of a long one.

@@ -1,14 +1,13 @@
 //! Sizes, durations and command lines, as they are written in Compose files.
 
+use crate::compose::load::scalar;
+
 /// Bytes, as in `64m`, `1.5 GiB` or `1024`; nothing if it is no size.
 pub(super) fn bytes(text: &str) -> Option<i64> {
-    if let Ok(plain) = text.parse() {
-        return Some(plain);
-    }
     let end = text.rfind(|char: char| char.is_ascii_digit() || matches!(char, '.' | ' '))?;
     let number = if text[end..].starts_with(' ') { &text[..end] } else { &text[..=end] };
     let unit = text[end + 1..].to_ascii_lowercase();
-    let size: f64 = number.parse().ok().filter(|size: &f64| *size >= 0.0)?;
+    let size = scalar::go_float(number).filter(|size| *size >= 0.0)?;
     let factor = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
         "" if unit == "ib" => return None,
         "" => 0,
@@ -213,7 +212,8 @@ mod tests {
             ("1KiB", Some(1024)),
             ("1.5g", Some(1_610_612_736)),
             ("2 MB", Some(2 << 20)),
-            ("-1", Some(-1)),
+            ("-1", None),
+            ("1_000", Some(1000)),
             ("m", None),
             ("1x", None),
             ("1kbb", None),

@@ -37,6 +37,7 @@ mod schema;
 mod session;
 mod shape;
 mod short;
+mod tabs;
 mod template;
 mod unique;
 mod yaml;

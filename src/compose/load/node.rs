@@ -154,8 +154,14 @@ impl Display for Value {
             Value::Float(value) => f.write_str(&super::scalar::float_text(*value)),
             Value::Text(text) => f.write_str(text),
             Value::Date(text) => f.write_str(&super::scalar::moment(text).replace("T00:00:00Z", " 00:00:00 +0000 UTC")),
-            Value::List(_) => write!(f, "[]"),
-            Value::Map(_) => write!(f, "map[]"),
+            Value::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.value.to_string()).collect();
+                write!(f, "[{}]", items.join(" "))
+            }
+            Value::Map(map) => {
+                let entries: Vec<String> = map.iter().map(|(key, entry)| format!("{key}:{}", entry.node.value)).collect();
+                write!(f, "map[{}]", entries.join(" "))
+            }
         }
     }
 }

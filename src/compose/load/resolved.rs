@@ -96,6 +96,7 @@ impl Loaded {
         loaded.apply_profiles();
         if !leave.consistency && !session.is_lacking() {
             consistency::check(session, &loaded);
+            consistency::agree(&mut loaded);
         }
         if !leave.environment {
             loaded.complete(session);

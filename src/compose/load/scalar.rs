@@ -107,6 +107,32 @@ pub(super) fn integer(text: &str) -> Option<i64> {
     i64::try_from(if negative { -value } else { value }).ok()
 }
 
+/// A number as Go's `strconv.ParseFloat` takes it: also with `_` between digits and, with an exponent, in hexadecimal
+/// (`0x1p4` is 16); no text with blanks.
+pub(super) fn go_float(text: &str) -> Option<f64> {
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let Some(hexadecimal) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) else {
+        return separated(text)?.parse().ok();
+    };
+    let plain = separated(hexadecimal.strip_prefix('_').unwrap_or(hexadecimal))?.to_ascii_lowercase();
+    let (digits, exponent) = plain.split_once('p')?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = [whole, fraction].concat();
+    let is_right = (1..=15).contains(&all.len()) && all.bytes().all(|digit| digit.is_ascii_hexdigit()) && text.len() - unsigned.len() < 2;
+    let size = i64::from_str_radix(&all, 16).ok().filter(|_| is_right)? as f64;
+    let exponent = exponent.parse::<i32>().ok()?.checked_sub(4 * fraction.len() as i32)?;
+    let value = size * 2_f64.powi(exponent);
+    Some(if text.starts_with('-') { -value } else { value })
+}
+
+/// The text without the `_` between its digits; nothing if one stands elsewhere.
+fn separated(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let is_digit = |place: Option<usize>| place.and_then(|place| bytes.get(place)).is_some_and(u8::is_ascii_hexdigit);
+    let mut separators = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'_').map(|(place, _)| place);
+    separators.all(|place| is_digit(place.checked_sub(1)) && is_digit(Some(place + 1))).then(|| text.replace('_', ""))
+}
+
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
 fn is_float(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -177,6 +203,26 @@ pub(super) fn float_text(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_in_texts_are_what_go_takes_them_for() {
+        let cases = [
+            ("1_000", Some(1000.0)),
+            ("1__0", None),
+            ("_1", None),
+            ("1_", None),
+            ("0x1p4", Some(16.0)),
+            ("-0x1.8p1", Some(-3.0)),
+            ("0x10", None),
+            ("1e3", Some(1000.0)),
+            (".5", Some(0.5)),
+            (" 5", None),
+            ("", None),
+        ];
+        for (text, value) in cases {
+            assert_eq!(go_float(text), value, "{text}");
+        }
+    }
 
     #[test]
     fn plain_scalars_are_what_compose_takes_them_for() {

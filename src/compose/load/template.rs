@@ -147,12 +147,13 @@ fn braced(whole: &str, variables: &dyn Variables, depth: usize) -> Result<String
             let (name, word) = inside.split_once(operator).unwrap_or((inside, ""));
             let strict = !operator.starts_with(':');
             let value = variables.value(name).filter(|value| strict || !value.is_empty());
-            let word = || substitute_within(word, variables, depth + 1);
+            // Filled in even where it is not wanted: what is wrong in it is said in any case.
+            let word = substitute_within(word, variables, depth + 1)?;
             let text = match (form, value) {
-                (Form::Alternative, Some(_)) | (Form::Default, None) => word()?,
+                (Form::Alternative, Some(_)) | (Form::Default, None) => word,
                 (Form::Alternative, None) => variables.value(name).unwrap_or_default(),
                 (Form::Default | Form::Required, Some(value)) => value,
-                (Form::Required, None) => return Err(Unfilled::Required { name: name.to_owned(), reason: word()? }),
+                (Form::Required, None) => return Err(Unfilled::Required { name: name.to_owned(), reason: word }),
             };
             Ok(text + &substitute_within(rest, variables, depth + 1)?)
         }
@@ -283,7 +284,7 @@ mod tests {
             ("${NO", "error"),
             ("${NO?why}", "required NO: why"),
             ("${NO:?}", "required NO: "),
-            ("${FOO:-${NO:?why}}", "first"),
+            ("${FOO:-${NO:?why}}", "required NO: why"),
         ];
         for (text, expected) in cases {
             let found = match substitute(text, &Known) {

@@ -80,6 +80,9 @@ fn thin(session: &Session<'_>, items: &mut Vec<Node>, identity: Identity, path: 
     let mut kept: Vec<Node> = Vec::with_capacity(items.len());
     let mut places: HashMap<String, usize> = HashMap::new();
     for (index, item) in std::mem::take(items).into_iter().enumerate() {
+        if matches!((identity, &item.value), (Identity::Expose, Value::Float(_))) {
+            session.report(Fault::new(item.at, format!("`{}` must be a port, `{}` is none", path.item(index), item.value)));
+        }
         match name(&item, identity) {
             Ok(Some(name)) => match places.get(&name) {
                 Some(place) => kept[*place] = item,

@@ -24,6 +24,7 @@ use super::node::Value;
 use super::scalar;
 use super::session::Fault;
 use super::session::Session;
+use super::tabs::Tabs;
 
 /// The key under which a merge (`<<`) waits; no key of a file can hold a zero byte.
 pub(super) const MERGE: &str = "\0<<";
@@ -77,14 +78,24 @@ pub(super) fn parse(session: &Session<'_>, file: u32, text: &str) -> Option<Vec<
 fn read(session: &Session<'_>, file: u32, text: &str, mender: &Mender<'_>) -> Result<Option<Vec<Node>>, ScanError> {
     let mut builder = Builder { session, file, mender, frames: Vec::new(), anchors: HashMap::new(), added: 0, documents: Vec::new() };
     let mut parser = Parser::new_from_str(text);
+    let mut tabs = Tabs::new(text);
     while let Some(next) = parser.next_event() {
         let (event, range) = next?;
+        tabs.see(&event, range);
         if builder.take(event, range).is_none() {
             return Ok(None);
         }
     }
+    if let Some((line, column)) = tabs.refused() {
+        let at = Span { file, line: line as u32, column: mender.column(line, column), width: 1 };
+        session.report(Fault::new(at, "the file is not YAML").because(TAB.0).hint(TAB.1));
+        return Ok(None);
+    }
     Ok(Some(builder.documents))
 }
+
+/// What is wrong with a tab, and what to do.
+const TAB: (&str, &str) = ("a tab stands where only blanks can", "indent with blanks");
 
 fn refuse(session: &Session<'_>, (file, mender): (u32, &Mender<'_>), error: &ScanError) {
     let place = error.marker();
@@ -97,7 +108,7 @@ fn refuse(session: &Session<'_>, (file, mender): (u32, &Mender<'_>), error: &Sca
 /// The parser's reason in other words, and what to do.
 fn explained(info: &str) -> (&str, &'static str) {
     match info {
-        _ if info.contains("tab") => ("a tab stands where only blanks can", "indent with blanks"),
+        _ if info.contains("tab") => TAB,
         "while parsing node, found unknown anchor" => {
             ("the alias names no anchor", "write the anchor (`&name`) before the alias (`*name`)")
         }

@@ -383,7 +383,7 @@ fn number(value: &Value) -> Option<f32> {
     match value {
         Value::Int(value) => Some(*value as f32),
         Value::Float(value) => Some(*value as f32),
-        Value::Text(text) => interpolate::go_float(text).map(|value| value as f32),
+        Value::Text(text) => scalar::go_float(text).map(|value| value as f32),
         _ => None,
     }
 }
