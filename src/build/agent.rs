@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use rustix::process::Pid;
+use rustix::process::Signal;
+
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -33,8 +36,8 @@ use crate::state;
 #[derive(Debug, Default)]
 pub(super) struct Agents {
     sockets: BTreeMap<String, PathBuf>,
-    /// Agents of our own, for keys that were named; each ends when its standard input does.
-    own: Vec<Child>,
+    /// Agents of our own, for keys that were named: what keeps each alive, and its process.
+    own: Vec<(Child, Option<Pid>)>,
     directory: Option<PathBuf>,
 }
 
@@ -78,9 +81,9 @@ impl Agents {
         fs::create_dir_all(&directory).doing(cannot)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).doing(cannot)?;
         let name = format!("agent-{}", self.own.len());
-        // The command keeps the agent alive until our end of its standard input is closed, even by a kill.
+        // The command keeps the agent alive until our end of its standard input is closed, even by a kill: some seconds more.
         let mut command = Command::new("ssh-agent");
-        command.args(["-a", &name, "sh", "-c", "echo && exec cat"]).current_dir(&directory);
+        command.args(["-a", &name, "sh", "-c", "echo $SSH_AGENT_PID && exec cat"]).current_dir(&directory);
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut agent =
             started.map_err(|error| Failure::new(cannot()).because(error).hint("install ssh-agent, or name an agent's socket"))?;
@@ -88,7 +91,7 @@ impl Agents {
         if let Some(output) = agent.stdout.take() {
             BufReader::new(output).read_line(&mut ready).doing(cannot)?;
         }
-        self.own.push(agent);
+        self.own.push((agent, ready.trim().parse().ok().and_then(Pid::from_raw)));
         let socket = directory.join(name);
         for key in keys {
             let added = Command::new("ssh-add").arg(key).env("SSH_AUTH_SOCK", &socket).stdin(Stdio::null()).output().doing(cannot)?;
@@ -104,9 +107,12 @@ impl Agents {
 
 impl Drop for Agents {
     fn drop(&mut self) {
-        for agent in &mut self.own {
-            drop(agent.stdin.take());
-            let _ = agent.wait();
+        for (keeper, agent) in &mut self.own {
+            if let Some(agent) = agent {
+                let _ = rustix::process::kill_process(*agent, Signal::TERM);
+            }
+            drop(keeper.stdin.take());
+            let _ = keeper.wait();
         }
         if let Some(directory) = &self.directory {
             let _ = fs::remove_dir_all(directory);

@@ -4,6 +4,7 @@ use crate::build::chain::Chain;
 use crate::build::dockerfile::instruction::RunNetwork;
 use crate::build::dockerfile::mounts::MountKind;
 use crate::build::draft::Draft;
+use crate::build::emulation;
 use crate::build::job;
 use crate::build::job::Ended;
 use crate::build::job::Job;
@@ -70,6 +71,13 @@ impl Solver<'_> {
 
     /// Carries out a RUN; false if the build was stopped meanwhile.
     pub(super) fn run(&self, number: usize, (step, work): (&Step, &RunWork), chain: &Chain, draft: &Draft<'_>) -> Result<bool> {
+        if !emulation::runs(&work.platform) {
+            let what = format!("cannot run a command of {} on this machine", work.platform.text());
+            let failure = self.source.fault(step.place, what).because("binfmt_misc has no emulator for it");
+            return Err(
+                failure.hint("register one, such as qemu-user-static, or do this work in a stage with `FROM --platform=$BUILDPLATFORM`")
+            );
+        }
         let mut supplies = Supplies::default();
         let Some(()) = self.supply(step, work, draft, &mut supplies)? else { return Ok(false) };
         let network = self.network(work);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::build::chain::Chain;
 use crate::build::digests::Digests;
+use crate::build::ground::Place;
 use crate::build::ignore;
 use crate::build::ignore::Patterns;
 use crate::build::root::Root;
@@ -32,7 +33,8 @@ pub(super) struct Files {
 ///
 /// # Errors
 /// It is no directory; a pattern that cannot be understood.
-pub(super) fn open(home: &Home, path: &Path, dockerfile: Option<&Path>) -> Result<Files> {
+pub(super) fn open(home: &Home, place: &Place, dockerfile: Option<&Path>) -> Result<Files> {
+    let path = place.directory.as_path();
     let root = Root::at(path).doing(|| format!("cannot open the build context `{}`", path.display()))?;
     let meta = root.find(Path::new("")).doing(|| format!("cannot read {}", path.display()))?;
     let digests = meta.map_or_else(Digests::forgetful, |meta| Digests::load(home, &meta));
@@ -50,7 +52,7 @@ pub(super) fn open(home: &Home, path: &Path, dockerfile: Option<&Path>) -> Resul
             Patterns::new(ignore::lines(&text)).map_err(|what| bad(what).hint("brackets need an end; `\\` needs something after it"))?;
         break;
     }
-    Ok(Files { tree: Tree { root, owners: Owners::Root, ignore }, digests, identity: None })
+    Ok(Files { tree: Tree { root, owners: place.owners, ignore }, digests, identity: None })
 }
 
 /// Opens a checkout of a repository, which is root's whoever made it.

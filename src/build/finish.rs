@@ -1,47 +1,91 @@
 //! The end of a build: dates in the history, the image in the store, its names.
 
 use jiff::Timestamp;
+use sha2::Digest as _;
+use sha2::Sha256;
 
-use crate::build::Wanted;
+use crate::build::Built;
+use crate::build::BuiltImage;
+use crate::build::chain::Chain;
+use crate::build::export;
+use crate::build::platform::Platform;
 use crate::build::records;
 use crate::build::records::Key;
 use crate::build::solve::Outcome;
 use crate::build::solve::now;
+use crate::build::whole::Scene;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
-use crate::image::Image;
 use crate::image::ImageConfig;
 use crate::place::Home;
 
-/// Reads `SOURCE_DATE_EPOCH`: the moment that is written instead of now.
+/// An image that is whole, in the store or only in our hands.
+pub(super) struct Finished {
+    pub config: ImageConfig,
+    pub chain: Chain,
+    /// `sha256:<hex>`.
+    pub id: String,
+}
+
+/// Reads `SOURCE_DATE_EPOCH`: the moment that is written instead of now, in seconds since 1970.
 ///
 /// # Errors
 /// It is no number of seconds.
-pub(super) fn epoch(text: Option<&str>) -> Result<Option<String>> {
+pub(super) fn epoch(text: Option<&str>) -> Result<Option<i64>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let moment = text.parse::<i64>().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let moment = text.parse::<i64>().ok().filter(|seconds| Timestamp::from_second(*seconds).is_ok());
     let moment = moment.ok_or_else(|| {
         let failure = Failure::new("cannot date the image").because(format!("invalid SOURCE_DATE_EPOCH: {text}"));
         failure.hint("give seconds since 1970, as `date +%s` prints them")
     })?;
-    Ok(Some(moment.to_string()))
+    Ok(Some(moment))
 }
 
-/// Completes the configuration and puts the image and its names into the store.
+/// Completes the configuration; if the store shall have the image, it has it then, without a name.
 ///
 /// # Errors
-/// A layer that has gone meanwhile; a bad name; a store that cannot be written.
-pub(super) fn commit(home: &Home, wanted: &Wanted, mut config: ImageConfig, (outcome, epoch): (&Outcome, Option<String>)) -> Result<Image> {
+/// A layer that has gone meanwhile; a store that cannot be written.
+pub(super) fn complete(scene: &Scene<'_>, mut config: ImageConfig, (outcome, epoch): (Outcome, Option<i64>)) -> Result<Finished> {
     config.rootfs.kind = "layers".to_owned();
     config.rootfs.diff_ids = outcome.chain.diff_ids().to_vec();
-    date(home, &mut config, &outcome.created, epoch)?;
-    let image = image::commit_image(home, &config)?;
-    for name in &wanted.tags {
-        image::tag(home, &image.id, name)?;
+    let epoch = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok()).map(|moment| moment.to_string());
+    date(scene.home, &mut config, &outcome.created, epoch)?;
+    let id = if scene.wanted.is_stored() {
+        image::commit_image(scene.home, &config)?.id
+    } else {
+        let bytes = serde_json::to_vec(&config).doing(|| "cannot write the image's configuration")?;
+        let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    };
+    Ok(Finished { config, chain: outcome.chain, id })
+}
+
+/// Gives the results away as the outputs say; names come last.
+///
+/// # Errors
+/// A bad name; a place that cannot be written.
+pub(super) fn deliver(scene: &Scene<'_>, finished: &[Finished]) -> Result<Built> {
+    let platform = |one: &Finished| Platform::of(&one.config);
+    for output in &scene.wanted.outputs {
+        export::carry_out(output, &finished.iter().map(|one| (platform(one), one)).collect::<Vec<_>>())?;
     }
-    Ok(image)
+    let images = finished.iter().map(|one| BuiltImage { platform: platform(one).text(), id: one.id.clone() }).collect();
+    let mut built = Built { images, names: Vec::new() };
+    // A name of the store means one image: the one that runs here.
+    let ours = Platform::ours();
+    let fits = |one: &&Finished| platform(one).architecture == ours.architecture;
+    if let Some(named) = finished.iter().find(fits).or(finished.first()).filter(|_| scene.wanted.is_stored()) {
+        for name in &scene.wanted.tags {
+            image::tag(scene.home, &named.id, name)?;
+            built.names.push(image::full_name(name)?);
+        }
+        if finished.len() > 1 && !scene.wanted.tags.is_empty() {
+            scene.watch.note(&format!("the names mean the image for {}; the others have none here", platform(named).text()));
+        }
+    }
+    Ok(built)
 }
 
 /// Dates the new lines of the history: a layer has its step's time, what makes no layer that of the layer below it, or
@@ -114,7 +158,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let home = Home::at(place.path(), place.path().join("run"));
         let mut config = ImageConfig { history: vec![line(Some("base"), false), line(None, false)], ..ImageConfig::default() };
-        date(&home, &mut config, &["step".to_owned()], epoch(Some("1234567890")).unwrap()).unwrap();
+        assert_eq!(epoch(Some("1234567890")).unwrap(), Some(1_234_567_890));
+        date(&home, &mut config, &["step".to_owned()], Some("2009-02-13T23:31:30Z".to_owned())).unwrap();
         assert_eq!(config.history[0].created.as_deref(), Some("base"));
         assert_eq!(config.created.as_deref(), Some("2009-02-13T23:31:30Z"));
         assert!(epoch(Some("abc")).is_err());

@@ -17,6 +17,8 @@ use crate::build::dockerfile::source::Place;
 use crate::build::dockerfile::source::Source;
 use crate::build::dockerfile::source::nearest;
 use crate::build::platform::Platform;
+use crate::build::remote;
+use crate::build::remote::Reading;
 use crate::build::values::Variables;
 use crate::failure::Failure;
 
@@ -45,6 +47,8 @@ pub(super) enum Base {
     Image(String),
     /// A named context.
     Directory(PathBuf),
+    /// A named context that is elsewhere, by its address.
+    Remote(String),
 }
 
 /// All stages of a Dockerfile.
@@ -133,10 +137,12 @@ impl<'a> Graph<'a> {
     fn context(&self, name: &str) -> Option<Base> {
         let wanted = familiar(name);
         let (_, value) = self.contexts.iter().find(|(known, _)| familiar(known) == wanted)?;
-        Some(match value.strip_prefix("docker-image://") {
-            Some(image) => Base::Image(image.to_owned()),
-            None => Base::Directory(PathBuf::from(value)),
-        })
+        if let Some(image) = value.strip_prefix("docker-image://") {
+            return Some(Base::Image(image.to_owned()));
+        }
+        let is_address = value.starts_with("http://") || value.starts_with("https://");
+        let is_git = matches!(remote::read_reference(value), Reading::Git(reference) if !reference.looks_local);
+        Some(if is_git || is_address { Base::Remote(value.clone()) } else { Base::Directory(PathBuf::from(value)) })
     }
 
     /// Finds what the commands of a node, from the `first` on, read from.

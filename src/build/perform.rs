@@ -149,7 +149,7 @@ impl Solver<'_> {
     fn missing(&self, files: &Files, from: Origin, at: Place, path: &str) -> Failure {
         let place = match from {
             Origin::Stage(_) => "the stage it is copied from".to_owned(),
-            _ => format!("the build context `{}`", self.wanted.context.display()),
+            _ => format!("the build context `{}`", self.ground.shown),
         };
         let fault = self.source.fault(at, format!("cannot copy `{path}`")).because(format!("\"{path}\": not found in {place}"));
         let relative = Path::new(path.trim_start_matches('/'));
@@ -248,10 +248,6 @@ impl Solver<'_> {
         let cannot = || self.source.fault(step.place, format!("cannot unpack `{shown}`"));
         match unpack::kind(file).doing(|| format!("cannot read `{shown}`"))? {
             unpack::Kind::Plain => Ok(false),
-            unpack::Kind::Unknown(compression) => {
-                let fault = cannot().because(format!("{compression} is not supported yet"));
-                Err(fault.hint("compress it with gzip or zstd, or COPY it and unpack it in a RUN"))
-            }
             unpack::Kind::Archive(archive) => {
                 unpack::unpack(writer, archive, &work.dest).map(|()| true).map_err(|error| cannot().because(error))
             }

@@ -2,8 +2,13 @@
 //!
 //! Follows <https://github.com/containerd/platforms/blob/v1.0.0/platforms.go>.
 
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::image::ImageConfig;
+
 /// An operating system, a processor and its variant.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Platform {
     pub os: String,
     pub architecture: String,
@@ -20,6 +25,12 @@ impl Platform {
             other => other,
         };
         Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: String::new() }
+    }
+
+    /// The one that an image is for.
+    pub(super) fn of(config: &ImageConfig) -> Platform {
+        let variant = config.variant.clone().unwrap_or_default();
+        Platform { os: config.os.clone(), architecture: config.architecture.clone(), variant }
     }
 
     /// Reads `os`, `architecture`, `os/architecture` or `os/architecture/variant`.

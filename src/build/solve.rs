@@ -22,6 +22,8 @@ use crate::build::context;
 use crate::build::context::Files;
 use crate::build::dockerfile::source::Source;
 use crate::build::draft::Draft;
+use crate::build::ground::Ground;
+use crate::build::ground::Place;
 use crate::build::job::Reins;
 use crate::build::records;
 use crate::build::records::StepRecord;
@@ -30,6 +32,7 @@ use crate::build::steps::Origin;
 use crate::build::steps::SourceKind;
 use crate::build::steps::Step;
 use crate::build::steps::Work;
+use crate::build::whole::Scene;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
@@ -42,8 +45,8 @@ pub(super) enum Begin {
     Nothing,
     Stage(usize),
     Layers(Chain),
-    /// A directory of the user's, only to be read from.
-    Directory(PathBuf),
+    /// A directory, only to be read from.
+    Directory(Place),
 }
 
 /// A stage to be carried out.
@@ -52,6 +55,8 @@ pub(super) struct Task {
     pub begin: Begin,
     /// With the number each is shown by.
     pub steps: Vec<(usize, Step)>,
+    /// Nothing is taken from the cache.
+    pub fresh: bool,
 }
 
 /// What a stage has come to.
@@ -74,6 +79,7 @@ pub(super) struct Solver<'a> {
     pub home: &'a Home,
     pub wanted: &'a Wanted,
     pub watch: &'a dyn Watch,
+    pub ground: &'a Ground<'a>,
     pub source: &'a Source,
     pub remotes: &'a Remotes<'a>,
     pub agents: &'a Agents,
@@ -97,19 +103,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Solver<'a> {
-    pub(super) fn new(
-        (home, wanted): (&'a Home, &'a Wanted),
-        watch: &'a dyn Watch,
-        source: &'a Source,
-        (remotes, agents): (&'a Remotes<'a>, &'a Agents),
-    ) -> Solver<'a> {
+    pub(super) fn new(scene: &'a Scene<'a>) -> Solver<'a> {
         Solver {
-            remotes,
-            agents,
-            home,
-            wanted,
-            watch,
-            source,
+            home: scene.home,
+            wanted: scene.wanted,
+            watch: scene.watch,
+            ground: scene.ground,
+            source: &scene.ground.source,
+            remotes: scene.remotes,
+            agents: scene.agents,
             tasks: Vec::new(),
             total: 0,
             outcomes: Vec::new(),
@@ -222,7 +224,7 @@ impl<'a> Solver<'a> {
             if self.is_stopped() {
                 return Ok(None);
             }
-            let Some(record) = self.step(*number, step, &chain)? else { return Ok(None) };
+            let Some(record) = self.step(*number, (step, task.fresh), &chain)? else { return Ok(None) };
             created.push(record.created);
             chain = chain.with(self.home, &record.layer);
             locked(&self.used).extend(chain.paths().last().cloned());
@@ -231,16 +233,16 @@ impl<'a> Solver<'a> {
     }
 
     /// Answers a step from the cache, or carries it out; None if the build was stopped.
-    fn step(&self, number: usize, step: &Step, chain: &Chain) -> Result<Option<StepRecord>> {
+    fn step(&self, number: usize, (step, fresh): (&Step, bool), chain: &Chain) -> Result<Option<StepRecord>> {
         let Some(key) = self.key(step, chain)? else { return Ok(None) };
         self.watch.step(number, self.total, &step.shown);
-        if let Some(record) = self.known(&key) {
+        if let Some(record) = self.known(&key, fresh) {
             self.watch.cached(number);
             return Ok(Some(record));
         }
         // Two builds that come to the same step at once do it once. Nothing below waits for another stage.
         let _turn = Lock::alone(self.home, &format!("build-{}", &key[..3]))?;
-        if let Some(record) = self.known(&key) {
+        if let Some(record) = self.known(&key, fresh) {
             self.watch.cached(number);
             return Ok(Some(record));
         }
@@ -260,8 +262,8 @@ impl<'a> Solver<'a> {
         Ok(Some(record))
     }
 
-    fn known(&self, key: &str) -> Option<StepRecord> {
-        if self.wanted.no_cache { None } else { records::find_step(self.home, key) }
+    fn known(&self, key: &str, fresh: bool) -> Option<StepRecord> {
+        if self.wanted.no_cache || fresh { None } else { records::find_step(self.home, key) }
     }
 
     /// The files an origin stands for; None if the stage failed.
@@ -279,13 +281,13 @@ impl<'a> Solver<'a> {
         }
         let files = match origin {
             Origin::Stage(index) => match self.tasks[index].as_ref().map(|task| &task.begin) {
-                Some(Begin::Directory(path)) => context::open(self.home, path, None)?,
+                Some(Begin::Directory(place)) => context::open(self.home, place, None)?,
                 _ => match self.outcome(index) {
                     Some(outcome) => context::of_stage(&outcome.chain)?,
                     None => return Ok(None),
                 },
             },
-            _ => context::open(self.home, &self.wanted.context, self.wanted.dockerfile.as_deref())?,
+            _ => context::open(self.home, &self.ground.place, self.ground.dockerfile.as_deref())?,
         };
         Ok(Some(slot.get_or_init(|| Arc::new(files)).clone()))
     }

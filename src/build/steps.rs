@@ -8,6 +8,7 @@ use crate::build::dockerfile::mounts::RunMount;
 use crate::build::dockerfile::source::Place;
 use crate::build::job::Rights;
 use crate::build::mode::Mode;
+use crate::build::platform::Platform;
 use crate::build::remote::GitReference;
 use crate::build::remote::WebSource;
 
@@ -50,6 +51,8 @@ pub(super) struct RunWork {
     pub proxies: Vec<String>,
     pub directory: String,
     pub user: String,
+    /// Whose programs are run.
+    pub platform: Platform,
     pub network: RunNetwork,
     pub rights: Rights,
     pub mounts: Vec<PlacedMount>,

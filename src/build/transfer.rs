@@ -20,6 +20,7 @@ use crate::build::evaluate::StageState;
 use crate::build::glob;
 use crate::build::job::Rights;
 use crate::build::mode::Mode;
+use crate::build::platform::Platform;
 use crate::build::remote;
 use crate::build::remote::GitReference;
 use crate::build::remote::Reading;
@@ -62,6 +63,7 @@ impl StageState<'_> {
             proxies: self.setting.proxies.clone(),
             directory: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
             user: config.user.clone(),
+            platform: Platform::of(&self.done.config),
             network: run.network,
             rights,
             mounts,

@@ -31,8 +31,6 @@ use crate::build::root::Root;
 /// What a file is to ADD.
 pub(super) enum Kind {
     Archive(Box<dyn Read>),
-    /// An archive in a compression we cannot undo.
-    Unknown(&'static str),
     Plain,
 }
 
@@ -41,9 +39,6 @@ pub(super) enum Kind {
 /// # Errors
 /// As read(2).
 pub(super) fn kind(mut file: File) -> io::Result<Kind> {
-    if let Some(name) = unknown_compression(&mut file)? {
-        return Ok(Kind::Unknown(name));
-    }
     let Ok(plain) = decompressed(file.try_clone()?) else { return Ok(Kind::Plain) };
     let is_archive = tar::Archive::new(plain).entries().is_ok_and(|mut entries| entries.next().is_some_and(|first| first.is_ok()));
     if !is_archive {
@@ -51,17 +46,6 @@ pub(super) fn kind(mut file: File) -> io::Result<Kind> {
     }
     file.rewind()?;
     Ok(Kind::Archive(decompressed(file)?))
-}
-
-fn unknown_compression(file: &mut File) -> io::Result<Option<&'static str>> {
-    let mut start = Vec::new();
-    file.take(6).read_to_end(&mut start)?;
-    file.rewind()?;
-    Ok(match start.as_slice() {
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some("bzip2"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xz"),
-        _ => None,
-    })
 }
 
 fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
@@ -72,6 +56,12 @@ fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
     }
     if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return Ok(Box::new(zstd::Decoder::with_buffer(reader)?));
+    }
+    if start.starts_with(b"BZh") {
+        return Ok(Box::new(bzip2::bufread::MultiBzDecoder::new(reader)));
+    }
+    if start.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
+        return Ok(Box::new(lzma_rust2::XzReader::new(reader, true)));
     }
     Ok(Box::new(reader))
 }

@@ -1,13 +1,14 @@
-//! From a Dockerfile to an image: read, understand, pull, decide, carry out, commit.
+//! From a Dockerfile to an image: read, understand, pull, decide, carry out, put together.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
+use crate::build::Built;
 use crate::build::Wanted;
 use crate::build::Watch;
 use crate::build::agent::Agents;
@@ -23,8 +24,12 @@ use crate::build::evaluate;
 use crate::build::evaluate::Evaluated;
 use crate::build::evaluate::Setting;
 use crate::build::finish;
+use crate::build::finish::Finished;
 use crate::build::graph::Base;
 use crate::build::graph::Graph;
+use crate::build::ground;
+use crate::build::ground::Ground;
+use crate::build::ground::Place;
 use crate::build::platform::Platform;
 use crate::build::remote::Remotes;
 use crate::build::solve::Begin;
@@ -52,24 +57,66 @@ fn several(source: &Source, mut faults: Vec<Failure>) -> Failure {
     Failure::several(format!("{what}: {} faults", faults.len()), faults)
 }
 
+/// What is the same for all platforms of a build.
+pub(super) struct Scene<'a> {
+    pub home: &'a Home,
+    pub wanted: &'a Wanted,
+    pub watch: &'a dyn Watch,
+    pub ground: &'a Ground<'a>,
+    pub remotes: &'a Remotes<'a>,
+    pub agents: &'a Agents,
+    /// How many steps have been given a number.
+    numbered: AtomicUsize,
+}
+
 /// See [`super::build`].
-pub(super) fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Image> {
-    let (source, text) = read(wanted)?;
-    let file = dockerfile::read(&source, &text).map_err(|faults| several(&source, faults))?;
-    let target_platform = match &wanted.platform {
-        None => Platform::ours(),
-        Some(text) => Platform::parse(text).map_err(|what| {
-            Failure::new(format!("cannot build for the platform `{text}`")).because(what).hint("write it as `linux/amd64`")
+pub(super) fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Built> {
+    let platforms = platforms(wanted)?;
+    draft::sweep(home, |id, files| {
+        // It is only rubbish that is taken away here; what resists is met again by the next build.
+        let _ = worker::clean(home, id, files);
+    });
+    let agents = Agents::begin(home, &wanted.ssh)?;
+    let remotes = Remotes::new(home, wanted, agents.socket("default").map(Path::to_owned));
+    let ground = Ground::prepare(home, wanted, &remotes)?;
+    let scene = Scene { home, wanted, watch, ground: &ground, remotes: &remotes, agents: &agents, numbered: AtomicUsize::new(0) };
+    let finished = match platforms.as_slice() {
+        [] => vec![build_for(&scene, None)?],
+        [one] => vec![build_for(&scene, Some(one))?],
+        several => std::thread::scope(|scope| {
+            let threads: Vec<_> = several.iter().map(|platform| scope.spawn(|| build_for(&scene, Some(platform)))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a build does not panic")).collect::<Result<Vec<_>>>()
         })?,
     };
+    finish::deliver(&scene, &finished)
+}
+
+fn platforms(wanted: &Wanted) -> Result<Vec<Platform>> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for text in &wanted.platforms {
+        let platform = Platform::parse(text).map_err(|what| {
+            Failure::new(format!("cannot build for the platform `{text}`")).because(what).hint("write it as `linux/amd64`")
+        })?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
+}
+
+/// Builds for one platform; the machine's own if None is named.
+fn build_for(scene: &Scene<'_>, chosen: Option<&Platform>) -> Result<Finished> {
+    let (wanted, source) = (scene.wanted, &scene.ground.source);
+    let file = dockerfile::read(source, &scene.ground.text).map_err(|faults| several(source, faults))?;
+    let platform = chosen.cloned().unwrap_or_else(Platform::ours);
     let build_args = values::build_args(wanted);
-    let globals = globals(&file, &source, &build_args, (&target_platform, wanted)).map_err(|faults| several(&source, faults))?;
+    let globals = globals(&file, source, &build_args, (&platform, wanted)).map_err(|faults| several(source, faults))?;
     let epoch = finish::epoch(build_args.get("SOURCE_DATE_EPOCH").map(String::as_str).or(globals.find("SOURCE_DATE_EPOCH")))?;
     let (escape, stages) = (file.escape, file.stages.len());
-    let mut graph = Graph::new(file, &source, wanted, &globals).map_err(|faults| several(&source, faults))?;
+    let mut graph = Graph::new(file, source, wanted, &globals).map_err(|faults| several(source, faults))?;
     let target = graph.target(wanted.target.as_deref(), stages)?;
     let setting = Setting {
-        source: &source,
+        source,
         escape,
         build_args: &build_args,
         globals: &globals,
@@ -77,21 +124,13 @@ pub(super) fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<I
         host_network: wanted.network.as_deref() == Some("host") || wanted.allow.contains("network.host"),
         insecure: wanted.allow.contains("security.insecure"),
     };
-    draft::sweep(home, |id, files| {
-        // It is only rubbish that is taken away here; what resists is met again by the next build.
-        let _ = worker::clean(home, id, files);
-    });
-    let agents = Agents::begin(home, &wanted.ssh)?;
-    let remotes = Remotes::new(home, wanted, agents.socket("default").map(Path::to_owned));
     let mut plan = Plan {
-        home,
-        wanted,
-        watch,
+        scene,
         setting: &setting,
-        platform: &target_platform,
-        remotes: &remotes,
-        agents: &agents,
+        platform: &platform,
+        chosen,
         images: BTreeMap::new(),
+        places: BTreeMap::new(),
         triggered: Vec::new(),
         epoch,
     };
@@ -103,7 +142,7 @@ pub(super) fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<I
                 attempt += 1;
                 plan.images.clear();
             }
-            Attempt::Done(image) => return Ok(*image),
+            Attempt::Done(finished) => return Ok(*finished),
             Attempt::Failed(failure) | Attempt::Lost(failure) => return Err(failure),
         }
     }
@@ -114,38 +153,10 @@ const ATTEMPTS: usize = 4;
 
 /// How one attempt ended.
 enum Attempt {
-    Done(Box<Image>),
+    Done(Box<Finished>),
     Failed(Failure),
     /// Layers had gone meanwhile.
     Lost(Failure),
-}
-
-/// Finds and reads the Dockerfile.
-fn read(wanted: &Wanted) -> Result<(Source, String)> {
-    if let Some(text) = &wanted.dockerfile_text {
-        return Ok((Source::new("Dockerfile", text), text.clone()));
-    }
-    let path = wanted.dockerfile.clone().unwrap_or_else(|| wanted.context.join("Dockerfile"));
-    let shown = path.strip_prefix("./").unwrap_or(&path).to_owned();
-    let bytes = match fs::read(&path) {
-        // Docker takes `dockerfile` too.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && wanted.dockerfile.is_none() => {
-            fs::read(wanted.context.join("dockerfile")).map_err(|_| error)
-        }
-        read => read,
-    };
-    let bytes = bytes.map_err(|error| {
-        let failure = Failure::new(format!("cannot read the Dockerfile `{}`", shown.display())).because(&error);
-        match error.kind() {
-            io::ErrorKind::NotFound => failure.hint("name it with `-f FILE`, or write one there"),
-            _ => failure,
-        }
-    })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let failure = Failure::new(format!("cannot read the Dockerfile `{}`", shown.display()));
-        failure.because(format!("it is not UTF-8: {}", error.utf8_error())).hint("save it as UTF-8")
-    })?;
-    Ok((Source::new(shown, &text), text))
 }
 
 /// The variables that FROM sees: predefined ones and the ARGs before the first FROM.
@@ -179,38 +190,38 @@ fn globals(
 
 /// A build before anything is carried out.
 struct Plan<'a> {
-    home: &'a Home,
-    wanted: &'a Wanted,
-    watch: &'a dyn Watch,
+    scene: &'a Scene<'a>,
     setting: &'a Setting<'a>,
     platform: &'a Platform,
-    remotes: &'a Remotes<'a>,
-    agents: &'a Agents,
+    /// The same, if the user named it.
+    chosen: Option<&'a Platform>,
     /// Base images, by node.
     images: BTreeMap<usize, Image>,
+    /// Directories that nodes are, by node.
+    places: BTreeMap<usize, Place>,
     /// The nodes that have their base's triggers.
     triggered: Vec<usize>,
     /// `SOURCE_DATE_EPOCH`.
-    epoch: Option<String>,
+    epoch: Option<i64>,
 }
 
 impl Plan<'_> {
-    /// Decides, then carries out, then commits.
+    /// Decides, then carries out, then puts together.
     fn attempt(&self, graph: &Graph<'_>, target: usize, order: &[usize]) -> Attempt {
         let evaluated = match self.evaluate(graph, order) {
             Ok(evaluated) => evaluated,
             Err(failure) => return Attempt::Failed(failure),
         };
         let tasks = self.tasks(graph, order, &evaluated);
-        let solver = Solver::new((self.home, self.wanted), self.watch, self.setting.source, (self.remotes, self.agents)).with(tasks);
+        let solver = Solver::new(self.scene).with(tasks);
         let done = solver.missing_sources().and_then(|missing| match missing.is_empty() {
             true => solver.solve(target),
             false => Err(several(self.setting.source, missing)),
         });
         let config = self.labelled(&evaluated[&target].config);
-        let committed = done.and_then(|outcome| finish::commit(self.home, self.wanted, config, (&outcome, self.epoch.clone())));
-        match committed {
-            Ok(image) => Attempt::Done(Box::new(image)),
+        let finished = done.and_then(|outcome| finish::complete(self.scene, config, (outcome, self.epoch)));
+        match finished {
+            Ok(finished) => Attempt::Done(Box::new(finished)),
             Err(failure) if solver.has_lost_layers() => Attempt::Lost(failure),
             Err(failure) => Attempt::Failed(failure),
         }
@@ -219,14 +230,15 @@ impl Plan<'_> {
     /// With what the command line adds.
     fn labelled(&self, config: &ImageConfig) -> ImageConfig {
         let mut config = config.clone();
-        if !self.wanted.labels.is_empty() {
+        let wanted = self.scene.wanted;
+        if !wanted.labels.is_empty() {
             let labels = config.config.labels.get_or_insert_default();
-            labels.extend(self.wanted.labels.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
+            labels.extend(wanted.labels.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
         }
-        if self.wanted.platform.is_some() {
-            config.os = self.platform.os.clone();
-            config.architecture = self.platform.architecture.clone();
-            config.variant = Some(self.platform.variant.clone()).filter(|variant| !variant.is_empty());
+        if let Some(chosen) = self.chosen {
+            config.os = chosen.os.clone();
+            config.architecture = chosen.architecture.clone();
+            config.variant = Some(chosen.variant.clone()).filter(|variant| !variant.is_empty());
         }
         let given = |text: &Option<String>| text.clone().unwrap_or_default();
         let (os, architecture, variant) = (config.os.clone(), config.architecture.clone(), given(&config.variant));
@@ -239,6 +251,7 @@ impl Plan<'_> {
         loop {
             let order = graph.needed(target)?;
             self.pull(graph, &order)?;
+            self.bring(graph, &order)?;
             let mut more = false;
             for index in &order {
                 if self.triggered.contains(index) {
@@ -257,19 +270,37 @@ impl Plan<'_> {
         }
     }
 
+    /// Brings the directories here that nodes are.
+    fn bring(&mut self, graph: &Graph<'_>, order: &[usize]) -> Result<()> {
+        for index in order {
+            let node = &graph.nodes[*index];
+            let place = match &node.base {
+                Base::Directory(path) if !self.places.contains_key(index) => Place::local(&absolute(path)),
+                Base::Remote(address) if !self.places.contains_key(index) => {
+                    let spot = self.setting.source.spot(node.place);
+                    let brought = ground::bring(self.scene.remotes, address);
+                    brought.map_err(|failure| failure.within(format!("cannot use the context `{}`", node.name)).at(spot))?
+                }
+                _ => continue,
+            };
+            self.places.insert(*index, place);
+        }
+        Ok(())
+    }
+
     /// Pulls the images that are not pulled yet, side by side.
     fn pull(&mut self, graph: &Graph<'_>, order: &[usize]) -> Result<()> {
         let mut missing: BTreeMap<(&str, Option<String>), Vec<usize>> = BTreeMap::new();
         for index in order {
             let node = &graph.nodes[*index];
             if let (Base::Image(name), false) = (&node.base, self.images.contains_key(index)) {
-                let platform = node.platform.as_ref().map(Platform::text).or_else(|| self.wanted.platform.clone());
+                let platform = node.platform.as_ref().or(self.chosen).map(Platform::text);
                 missing.entry((name, platform)).or_default().push(*index);
             }
         }
-        let policy = if self.wanted.pull { Policy::Always } else { Policy::Missing };
+        let policy = if self.scene.wanted.pull { Policy::Always } else { Policy::Missing };
         let one = |name: &str, platform: Option<&str>, index: usize| {
-            image::pull(self.home, name, platform, policy, self.watch).map_err(|failure| {
+            image::pull(self.scene.home, name, platform, policy, self.scene.watch).map_err(|failure| {
                 let spot = self.setting.source.spot(graph.nodes[index].place);
                 failure.within(format!("cannot build on the image `{name}`")).at(spot)
             })
@@ -308,7 +339,7 @@ impl Plan<'_> {
                     _ => None,
                 })
                 .collect(),
-            Base::Scratch | Base::Directory(_) => Vec::new(),
+            Base::Scratch | Base::Directory(_) | Base::Remote(_) => Vec::new(),
         };
         texts.iter().map(|text| dockerfile::trigger(text, self.setting.source, node.place)).collect()
     }
@@ -321,7 +352,9 @@ impl Plan<'_> {
             let begin = match &node.base {
                 Base::Image(_) => self.images.get(index).map(|image| Evaluated::image(&image.config)),
                 Base::Node(base) => evaluated.get(base).map(Evaluated::based_on),
-                Base::Scratch | Base::Directory(_) => Some(Evaluated::scratch(node.platform.as_ref().unwrap_or(self.platform))),
+                Base::Scratch | Base::Directory(_) | Base::Remote(_) => {
+                    Some(Evaluated::scratch(node.platform.as_ref().unwrap_or(self.platform)))
+                }
             };
             // A base that is missing has its own fault.
             let Some(begin) = begin else { continue };
@@ -337,7 +370,9 @@ impl Plan<'_> {
 
     fn tasks(&self, graph: &Graph<'_>, order: &[usize], evaluated: &BTreeMap<usize, Evaluated>) -> Vec<Option<Task>> {
         let busy = order.iter().filter(|index| !evaluated[index].steps.is_empty()).count();
-        let mut number = 0;
+        let total = order.iter().map(|index| evaluated[index].steps.len()).sum();
+        let mut number = self.scene.numbered.fetch_add(total, Ordering::Relaxed);
+        let several = self.scene.wanted.platforms.len() > 1;
         let mut tasks: Vec<Option<Task>> = Vec::new();
         tasks.resize_with(graph.nodes.len(), || None);
         for index in order {
@@ -346,16 +381,24 @@ impl Plan<'_> {
                 Base::Image(_) => Begin::Layers(self.images.get(index).map(Chain::of).unwrap_or_default()),
                 Base::Node(base) => Begin::Stage(*base),
                 Base::Scratch => Begin::Nothing,
-                Base::Directory(path) => Begin::Directory(absolute(path)),
+                Base::Directory(_) | Base::Remote(_) => match self.places.get(index) {
+                    Some(place) => Begin::Directory(place.clone()),
+                    None => Begin::Nothing,
+                },
             };
+            let fresh = self.scene.wanted.no_cache_filter.iter().any(|name| name.eq_ignore_ascii_case(&node.name));
             let steps = evaluated[index].steps.iter().cloned().map(|mut step| {
                 number += 1;
-                if busy > 1 {
-                    step.shown = format!("[{}] {}", node.name, step.shown);
+                match (several, busy > 1) {
+                    (true, true) => step.shown = format!("[{} {}] {}", self.platform.text(), node.name, step.shown),
+                    (true, false) => step.shown = format!("[{}] {}", self.platform.text(), step.shown),
+                    (false, true) => step.shown = format!("[{}] {}", node.name, step.shown),
+                    (false, false) => {}
                 }
                 (number, step)
             });
-            tasks[*index] = Some(Task { begin, steps: steps.collect() });
+            let steps = steps.collect();
+            tasks[*index] = Some(Task { begin, steps, fresh });
         }
         tasks
     }

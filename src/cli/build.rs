@@ -1,4 +1,7 @@
-//! `coracle build`
+//! `coracle build`, also as `buildx build`, `builder build` and `image build`
+
+mod report;
+mod words;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -6,6 +9,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::build;
+use crate::build::Context;
+use crate::build::DockerfileAt;
+use crate::build::Output;
 use crate::build::Secret;
 use crate::cli::Outcome;
 use crate::cli::out;
@@ -38,36 +44,78 @@ pub struct Command {
     /// Run every step anew
     #[arg(long)]
     no_cache: bool,
+    /// Run the steps of these stages anew
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
     /// Ask the registry for newer base images
     #[arg(long)]
     pull: bool,
-    /// Such as `linux/arm64`
-    #[arg(long)]
-    platform: Option<String>,
-    /// `default`, `host` or `none`, for RUN
-    #[arg(long, value_name = "MODE", value_parser = ["default", "host", "none"])]
+    /// Such as `linux/arm64`; for several an image each
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', env = "DOCKER_DEFAULT_PLATFORM")]
+    platform: Vec<String>,
+    /// `default`, `host`, `none` or a network, for RUN
+    #[arg(long, value_name = "MODE")]
     network: Option<String>,
     /// A line of /etc/hosts for RUN
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = short::extra_host)]
     add_host: Vec<(String, String)>,
-    /// Another place that COPY --from and FROM may name
-    #[arg(long, value_name = "NAME=PATH|docker-image://NAME", value_parser = spelling::pair)]
+    /// Another place that COPY --from and FROM may name: a directory, an address, `docker-image://NAME`
+    #[arg(long, value_name = "NAME=PLACE", value_parser = words::build_context)]
     build_context: Vec<(String, String)>,
     /// A secret for RUN --mount=type=secret
-    #[arg(long, value_name = "id=NAME[,src=FILE|,env=VARIABLE]", value_parser = secret)]
+    #[arg(long, value_name = "id=NAME[,src=FILE|,env=VARIABLE]", value_parser = words::secret)]
     secret: Vec<(String, Secret)>,
+    /// An ssh agent or keys for RUN --mount=type=ssh
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY[,KEY]]", value_parser = words::ssh)]
+    ssh: Vec<(String, Vec<PathBuf>)>,
+    /// Allow what endangers this machine: `network.host`, `security.insecure`
+    #[arg(long, value_name = "RIGHT", value_parser = words::right)]
+    allow: Vec<String>,
+    /// Size of /dev/shm in RUN
+    #[arg(long, value_name = "SIZE", value_parser = spelling::size)]
+    shm_size: Option<u64>,
+    /// Limit of processes in RUN: nofile=1024:2048
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = spelling::ulimit)]
+    ulimit: Vec<(String, u64, u64)>,
+    /// The cgroup to put RUN below
+    #[arg(long, value_name = "PATH")]
+    cgroup_parent: Option<String>,
+    /// Where the result goes: a directory, or `type=local|tar|docker|image,dest=…`
+    #[arg(short, long, value_name = "OUTPUT", value_parser = words::output)]
+    output: Vec<Output>,
+    /// Give the result to the store, as it is without an output
+    #[arg(long)]
+    load: bool,
     /// Print only the image's id
     #[arg(short, long)]
     quiet: bool,
-    /// `auto`, `plain`, `tty` or `quiet`
-    #[arg(long, value_name = "STYLE", default_value = "auto", value_parser = Style::read)]
+    /// `auto`, `plain`, `tty`, `rawjson` or `quiet`
+    #[arg(long, value_name = "STYLE", env = "BUILDKIT_PROGRESS", default_value = "auto", value_parser = Style::read)]
     progress: Style,
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
-    /// The directory whose files COPY and ADD may read
-    #[arg(value_name = "PATH")]
-    context: PathBuf,
+    /// Write what was made to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+    #[command(flatten)]
+    past: Past,
+    /// A directory, the address of a repository or an archive, or `-` for an archive on standard input
+    #[arg(value_name = "PATH|ADDRESS|-")]
+    context: String,
+}
+
+/// What scripts still write, and what means nothing without a daemon.
+#[derive(Debug, Args)]
+struct Past {
+    #[arg(long, hide = true)]
+    rm: bool,
+    #[arg(long, hide = true)]
+    force_rm: bool,
+    #[arg(long, hide = true)]
+    compress: bool,
+    #[arg(long, hide = true)]
+    builder: Option<String>,
 }
 
 impl Command {
@@ -75,48 +123,63 @@ impl Command {
         let style = if self.quiet { Style::Quiet } else { self.progress };
         let progress = Progress::new(style);
         let watch = progress.build(None);
-        let iidfile = self.iidfile.take();
+        let (iidfile, metadata) = (self.iidfile.take(), self.metadata_file.take());
         let wanted = self.wanted()?;
-        let tags = wanted.tags.clone();
-        let image = build::build(home, &wanted, &watch).inspect_err(|_| watch.failed())?;
+        let built = build::build(home, &wanted, &watch).inspect_err(|_| watch.failed())?;
+        let id = built.images.first().map(|image| image.id.clone()).unwrap_or_default();
         if let Some(file) = iidfile {
-            std::fs::write(&file, &image.id).doing(|| format!("cannot write the image's id to `{}`", file.display()))?;
+            std::fs::write(&file, &id).doing(|| format!("cannot write the image's id to `{}`", file.display()))?;
+        }
+        if let Some(file) = metadata {
+            report::write(&file, &built)?;
         }
         if style == Style::Quiet {
-            out::line(&image.id)?;
+            out::line(&id)?;
         } else {
-            watch.finished(&tags.first().cloned().unwrap_or(image.id));
+            watch.finished(wanted.tags.first().unwrap_or(&id));
         }
         Ok(0)
     }
 
-    fn wanted(self) -> Result<build::Wanted> {
-        let reads_input = self.file.as_ref().is_some_and(|file| file.as_os_str() == "-");
-        if !self.context.is_dir() {
-            return Err(Failure::new(format!("cannot build from `{}`", self.context.display()))
-                .because("the build context is no directory")
-                .hint("name the directory that holds the Dockerfile, such as `.`"));
+    fn wanted(mut self) -> Result<build::Wanted> {
+        let context = Context::read(&self.context)?;
+        let dockerfile = match self.file.take() {
+            None => DockerfileAt::Context,
+            Some(file) if file.as_os_str() == "-" && context == Context::Input => {
+                return Err(Failure::new("cannot read both the context and the Dockerfile from standard input")
+                    .hint("put the Dockerfile into the archive, or name one of them"));
+            }
+            Some(file) if file.as_os_str() == "-" => DockerfileAt::Text(input()?),
+            Some(file) => DockerfileAt::Path(file),
+        };
+        if self.load {
+            self.output.push(Output::Store);
         }
         let argument = |word: String| match word.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (word, None),
         };
         Ok(build::Wanted {
-            context: self.context,
-            dockerfile: self.file.filter(|_| !reads_input),
-            dockerfile_text: reads_input.then(input).transpose()?,
+            context,
+            dockerfile,
             tags: self.tag,
             target: self.target,
             args: self.build_arg.into_iter().map(argument).collect(),
             labels: self.label.into_iter().collect(),
             no_cache: self.no_cache,
+            no_cache_filter: self.no_cache_filter,
             pull: self.pull,
-            platform: self.platform,
+            platforms: self.platform.into_iter().filter(|platform| !platform.is_empty()).collect(),
             network: self.network,
             extra_hosts: self.add_host,
             contexts: self.build_context.into_iter().collect(),
             secrets: self.secret.into_iter().collect(),
-            ..build::Wanted::default()
+            ssh: self.ssh.into_iter().collect(),
+            allow: self.allow.into_iter().collect(),
+            shm_size: self.shm_size,
+            ulimits: self.ulimit,
+            cgroup_parent: self.cgroup_parent,
+            outputs: self.output,
         })
     }
 }
@@ -125,21 +188,4 @@ fn input() -> Result<String> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).doing(|| "cannot read the Dockerfile from standard input")?;
     Ok(text)
-}
-
-/// Reads `id=token,src=token.txt` or `id=token,env=TOKEN`; without a source it is the variable of that name.
-fn secret(text: &str) -> Result<(String, Secret), String> {
-    let (mut id, mut source) = (None, None);
-    for word in text.split(',') {
-        match word.split_once('=') {
-            Some(("id", value)) => id = Some(value.to_owned()),
-            Some(("src" | "source", value)) => source = Some(Secret::File(value.into())),
-            Some(("env", value)) => source = Some(Secret::Env(value.to_owned())),
-            Some(("type", "file" | "env")) => {}
-            _ => return Err(format!("`{word}` is unknown here")),
-        }
-    }
-    let id = id.ok_or("a secret needs an id")?;
-    let source = source.unwrap_or_else(|| Secret::Env(id.clone()));
-    Ok((id, source))
 }

@@ -5,6 +5,7 @@
 
 mod attach;
 mod build;
+mod buildx;
 mod compose;
 mod container_group;
 mod container_inspect;
@@ -93,6 +94,12 @@ enum Command {
     Attach(attach::Command),
     /// Build an image from a Dockerfile
     Build(Box<build::Command>),
+    /// Build, and manage what builds keep
+    #[command(subcommand)]
+    Builder(buildx::Command),
+    /// Build, and manage what builds keep
+    #[command(subcommand, hide = true)]
+    Buildx(buildx::Command),
     /// Manage projects of several containers
     Compose(compose::Command),
     /// Create a container without starting it
@@ -181,6 +188,7 @@ impl Command {
         match self {
             Command::Attach(command) => command.run(home),
             Command::Build(command) => command.run(home),
+            Command::Builder(command) | Command::Buildx(command) => command.run(home),
             Command::Compose(command) => command.run(home),
             Command::Down(command) => command.run(home),
             Command::Up(command) => command.run(home),

@@ -1,6 +1,7 @@
 //! What is seen of work that takes time, on standard error: bars on a terminal, plain lines otherwise.
 //!
-//! No thread of its own: bars are drawn when something is heard, so a process that shows progress may still clone.
+//! No thread of its own, but for builds while they last: bars are drawn when something is heard, so a process that shows
+//! progress may still clone.
 
 mod builds;
 mod objects;
@@ -33,6 +34,8 @@ pub enum Style {
     /// One JSON object a line, as docker compose writes it.
     Json,
     Quiet,
+    /// For programs: builds in the words of BuildKit's protocol, a JSON object a line.
+    Raw,
 }
 
 impl Style {
@@ -50,9 +53,10 @@ impl Style {
             "auto" | "" => Ok(Style::automatic()),
             "tty" => Ok(Style::Bars),
             "plain" => Ok(Style::Plain),
-            "json" | "rawjson" => Ok(Style::Json),
+            "json" => Ok(Style::Json),
+            "rawjson" => Ok(Style::Raw),
             "quiet" | "none" => Ok(Style::Quiet),
-            _ => Err("it is one of auto, tty, plain, json, quiet".to_owned()),
+            _ => Err("it is one of auto, tty, plain, json, rawjson, quiet".to_owned()),
         }
     }
 
@@ -126,6 +130,7 @@ impl Progress {
             Style::Bars if self.bars.println(text).is_ok() => {}
             Style::Quiet => {}
             Style::Json => out::say(&json!({ "text": text.trim() }).to_string()),
+            Style::Raw => out::say(&serde_json::json!({ "warnings": [{ "short": text }] }).to_string()),
             _ => out::say(text),
         }
     }
@@ -142,6 +147,13 @@ impl Progress {
         bar.set_message(text);
         bar.tick();
         bar
+    }
+
+    /// Adds a line that changes right below another.
+    fn below(&self, bar: &ProgressBar) -> ProgressBar {
+        let line = self.bars.insert_after(bar, ProgressBar::new_spinner());
+        line.set_style(style(" {wide_msg}"));
+        line
     }
 
     /// Adds a bar that counts bytes below the last line.

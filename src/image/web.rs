@@ -106,7 +106,7 @@ async fn attempt_once(request: &WebRequest, into: &mut dyn Write) -> std::result
     }
     let compressed = text_of(&headers, CONTENT_ENCODING).is_some_and(|how| how.eq_ignore_ascii_case("gzip"));
     let mut body = response.bytes_stream();
-    let mut sink = if compressed { Sink::Compressed(flate2::write::MultiGzDecoder::new(into)) } else { Sink::Plain(into) };
+    let mut sink = if compressed { Sink::Compressed(Box::new(flate2::write::MultiGzDecoder::new(into))) } else { Sink::Plain(into) };
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| format!("the connection broke: {}", deepest(&error)))?;
         sink.put(&chunk).map_err(|error| error.to_string())?;
@@ -119,7 +119,7 @@ const USER_AGENT: &str = concat!("coracle/", env!("CARGO_PKG_VERSION"));
 
 enum Sink<'a> {
     Plain(&'a mut dyn Write),
-    Compressed(flate2::write::MultiGzDecoder<&'a mut dyn Write>),
+    Compressed(Box<flate2::write::MultiGzDecoder<&'a mut dyn Write>>),
 }
 
 impl Sink<'_> {

@@ -7,6 +7,8 @@ mod support;
 
 mod archives;
 mod build;
+mod build_rights;
+mod build_sources;
 mod commands;
 mod down;
 mod exec;

@@ -57,6 +57,10 @@ impl<'a> Remotes<'a> {
         }
     }
 
+    pub(super) fn home(&self) -> &'a Home {
+        self.home
+    }
+
     /// Finds out which commit is meant.
     ///
     /// # Errors

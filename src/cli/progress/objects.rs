@@ -70,7 +70,7 @@ impl<'a> ObjectWatch<'a> {
             object.begun = Instant::now();
         }
         match self.progress.style() {
-            Style::Quiet => {}
+            Style::Quiet | Style::Raw => {}
             Style::Json => out::say(&json!({ "id": format!("{kind} {name}"), "status": stage(phase), "text": word(phase) }).to_string()),
             // Nothing was done, so it took no time.
             Style::Plain if phase == Phase::Running => self.progress.say(&format!(" {text}")),

@@ -136,7 +136,7 @@ impl image::Watch for PullWatch {
             }
             Style::Plain | Style::Json if there => self.progress.say(&format!("   {name} {}", self.way.there())),
             Style::Plain | Style::Json => self.progress.say(&format!("   {name} {} {}", self.way.doing(), units::size_text(size))),
-            Style::Quiet => {}
+            Style::Quiet | Style::Raw => {}
         }
         self.layers().insert(name, Layer { bar, size, had: 0, said: Instant::now() });
     }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::build;
+use crate::build::Context;
+use crate::build::DockerfileAt;
 use crate::build::Secret;
 use crate::compose::apply::BuildManner;
 use crate::compose::apply::Job;
@@ -16,12 +18,16 @@ use crate::compose::model::Project;
 use crate::compose::short;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::image;
 use crate::image::Image;
 
 pub(super) fn build(job: &Job<'_>, (service, image): (&str, &str), watch: &dyn build::Watch) -> Result<Image> {
     let project = job.project.ok_or_else(|| Failure::new("cannot build without the files of the project"))?;
     let wanted = wanted(project, (service, image), &job.manner.build)?;
-    build::build(job.home, &wanted, watch).map_err(|failure| failure.within(format!("cannot build service `{service}`")))
+    let built = build::build(job.home, &wanted, watch).map_err(|failure| failure.within(format!("cannot build service `{service}`")))?;
+    let id = built.images.first().map(|image| image.id.clone()).unwrap_or_default();
+    image::find(job.home, &id)?
+        .ok_or_else(|| Failure::new(format!("cannot build service `{service}`")).because("the image has gone meanwhile"))
 }
 
 fn wanted(project: &Project, (service, image): (&str, &str), manner: &BuildManner) -> Result<build::Wanted> {
@@ -37,20 +43,23 @@ fn wanted(project: &Project, (service, image): (&str, &str), manner: &BuildManne
     let mut args = build.args.clone();
     args.extend(manner.args.clone());
     Ok(build::Wanted {
-        dockerfile: build.dockerfile.as_ref().filter(|_| build.dockerfile_inline.is_none()).map(relative),
-        dockerfile_text: build.dockerfile_inline.clone(),
+        dockerfile: match (&build.dockerfile_inline, &build.dockerfile) {
+            (Some(text), _) => DockerfileAt::Text(text.clone()),
+            (None, Some(file)) => DockerfileAt::Path(relative(file)),
+            (None, None) => DockerfileAt::Context,
+        },
         tags: std::iter::once(image.to_owned()).chain(build.tags.clone()).collect(),
         target: build.target.clone(),
         args,
         labels: build.labels.clone(),
         no_cache: build.no_cache || manner.no_cache,
         pull: build.pull || manner.pull,
-        platform: model.platform.clone(),
+        platforms: model.platform.clone().into_iter().collect(),
         network: build.network.clone(),
         extra_hosts: extra_hosts(build).map_err(cannot)?,
         contexts: contexts(project, build),
         secrets: secrets(project, build),
-        context,
+        context: Context::Directory(context),
         ..build::Wanted::default()
     })
 }

@@ -1,0 +1,184 @@
+//! What a build is asked for.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::build::remote::Reading;
+use crate::build::remote::read_reference;
+use crate::failure::Doing;
+use crate::failure::Failure;
+use crate::failure::Result;
+
+/// What to build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose files COPY and ADD may read.
+    pub context: Context,
+    pub dockerfile: DockerfileAt,
+    /// Names for the image.
+    pub tags: Vec<String>,
+    /// The last stage if None.
+    pub target: Option<String>,
+    /// `--build-arg`; a None value takes the environment's.
+    pub args: BTreeMap<String, Option<String>>,
+    pub labels: BTreeMap<String, String>,
+    pub no_cache: bool,
+    /// Stages whose steps are not taken from the cache.
+    pub no_cache_filter: Vec<String>,
+    /// Asks the registry for newer base images.
+    pub pull: bool,
+    /// `linux/amd64`; ours if there is none. For several an image each is made.
+    pub platforms: Vec<String>,
+    /// `host`, `none`, `default` or the name of a network, for RUN.
+    pub network: Option<String>,
+    pub extra_hosts: Vec<(String, String)>,
+    /// `--build-context`, by name: a directory, `docker-image://NAME`, `oci-layout://PATH`, an address.
+    pub contexts: BTreeMap<String, String>,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`, by id: an agent's socket, or keys; without any, the agent that SSH_AUTH_SOCK names.
+    pub ssh: BTreeMap<String, Vec<PathBuf>>,
+    /// `--allow`: `network.host`, `security.insecure`.
+    pub allow: BTreeSet<String>,
+    /// Of /dev/shm in RUN, in bytes.
+    pub shm_size: Option<u64>,
+    /// Name, soft, hard.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// The cgroup that RUNs are put below.
+    pub cgroup_parent: Option<String>,
+    /// What becomes of the result; without any, the store has it.
+    pub outputs: Vec<Output>,
+}
+
+impl Wanted {
+    /// Whether the store shall have the image, under its names.
+    pub(super) fn is_stored(&self) -> bool {
+        self.outputs.is_empty() || self.outputs.iter().any(|output| matches!(output, Output::Store))
+    }
+}
+
+/// Where the files of COPY and ADD come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Context {
+    /// There are none.
+    #[default]
+    Nothing,
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A git repository; an archive or a Dockerfile behind an address.
+    Remote(String),
+    /// Our standard input: an archive, or only a Dockerfile.
+    Input,
+}
+
+impl Context {
+    /// Reads the last argument of `build`.
+    ///
+    /// # Errors
+    /// The address of a repository that cannot be; no such directory.
+    pub fn read(text: &str) -> Result<Context> {
+        let cannot = || format!("cannot build from `{text}`");
+        if text == "-" {
+            return Ok(Context::Input);
+        }
+        match read_reference(text) {
+            Reading::Wrong(what) => {
+                return Err(Failure::new(cannot()).because(what).hint("write it as `https://host/name.git#ref:directory`"));
+            }
+            Reading::Git(reference) if reference.looks_local && Path::new(text).exists() => {}
+            Reading::Git(_) => return Ok(Context::Remote(text.to_owned())),
+            Reading::Other if text.starts_with("http://") || text.starts_with("https://") => return Ok(Context::Remote(text.to_owned())),
+            Reading::Other => {}
+        }
+        let found = std::fs::metadata(text).doing(cannot);
+        let found = found.map_err(|failure| failure.hint("name the directory that holds the Dockerfile, such as `.`"))?;
+        if !found.is_dir() {
+            let failure = Failure::new(cannot()).because("the build context is no directory");
+            return Err(failure.hint("name the directory that holds the Dockerfile, such as `.`"));
+        }
+        Ok(Context::Directory(PathBuf::from(text)))
+    }
+}
+
+/// Where the Dockerfile is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DockerfileAt {
+    /// `Dockerfile` of the context.
+    #[default]
+    Context,
+    /// A path relative to where the user stands, or to a context that is elsewhere; or an address.
+    Path(PathBuf),
+    /// Its own text (`dockerfile_inline`, `-f -`).
+    Text(String),
+}
+
+/// Where a secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    File(PathBuf),
+    /// A variable of our environment.
+    Env(String),
+}
+
+impl Secret {
+    /// What it is now; None if the variable is not set.
+    ///
+    /// # Errors
+    /// A file that cannot be read; `id` is what the user calls it.
+    pub(super) fn value(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        match self {
+            Secret::File(path) => {
+                let read = std::fs::read(path).doing(|| format!("cannot read the secret `{id}` from {}", path.display()));
+                read.map(Some)
+            }
+            Secret::Env(name) => Ok(std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec)),
+        }
+    }
+}
+
+/// What becomes of the result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// The store has it, under its names.
+    Store,
+    /// The files of the root, in a directory; for several platforms, or if that is wanted, in one for each.
+    Directory { dest: PathBuf, split: Option<bool> },
+    /// The same as an archive.
+    Tar { dest: PathBuf, split: Option<bool> },
+}
+
+/// What a build came to.
+#[derive(Debug, Clone, Default)]
+pub struct Built {
+    /// An image for each platform, in the order that was asked for; also those that only an archive has.
+    pub images: Vec<BuiltImage>,
+    /// The names it has now, in full.
+    pub names: Vec<String>,
+}
+
+/// The image of one platform.
+#[derive(Debug, Clone)]
+pub struct BuiltImage {
+    /// `linux/amd64`.
+    pub platform: String,
+    /// `sha256:<hex>` of the configuration.
+    pub id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_told_by_its_form() {
+        assert_eq!(Context::read("-").unwrap(), Context::Input);
+        for remote in ["https://h/x.git#v1:sub", "git@h:x.git", "http://h/context.tar.gz", "github.com/x/y"] {
+            assert_eq!(Context::read(remote).unwrap(), Context::Remote(remote.to_owned()), "{remote}");
+        }
+        assert_eq!(Context::read(".").unwrap(), Context::Directory(".".into()));
+        assert!(Context::read("/no/such/place").unwrap_err().to_string().contains("cannot build from `/no/such/place`"));
+        assert!(Context::read("https://h/x.git?ref=a#b").unwrap_err().to_string().contains("ref conflicts"));
+    }
+}

@@ -1,0 +1,69 @@
+//! What a RUN may do and see: agents, secrets, privileges, limits; and that nothing of it stays.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::World;
+
+/// The files of the store in which a text can be found.
+fn places_of(world: &World, text: &str) -> Vec<String> {
+    let found = world.outside(&["grep", "-rlF", text, world.root().to_str().unwrap()]);
+    found.stdout.lines().map(str::to_owned).collect()
+}
+
+/// An agent's socket is there while the RUN lasts, with the owner and mode that are wanted; the keys stay outside.
+#[test]
+fn an_agent_is_passed_on() {
+    let has = |name: &str| ["/usr/bin", "/usr/local/bin"].iter().any(|place| Path::new(place).join(name).exists());
+    if !has("ssh-agent") || !has("ssh-keygen") {
+        return;
+    }
+    let world = World::new();
+    world.outside(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "the key", "-f", "key"]).succeeds();
+    world.file("Dockerfile", "FROM busybox\nRUN --mount=type=ssh,uid=7,mode=0640 stat -c %F:%u:%a $SSH_AUTH_SOCK > /seen\nRUN ls /run/buildkit > /left 2>&1 || true\n");
+    world.coracle("build -t agent --ssh default=key .").succeeds();
+    world.coracle("run --rm agent cat /seen /left").succeeds().says("socket:7:640").says("No such file");
+    world.file("Dockerfile", "FROM busybox\nRUN --mount=type=ssh,required true\n");
+    world.coracle("build .").exits_with(1).complains("no SSH key \"default\" forwarded from the client").complains("`--ssh default`");
+    world.coracle("build --ssh default .").exits_with(1).complains("SSH_AUTH_SOCK names no agent");
+    let key = fs::read_to_string(world.project().join("key")).unwrap();
+    let line = key.lines().nth(2).unwrap().to_owned();
+    assert_eq!(places_of(&world, &line), Vec::<String>::new());
+}
+
+/// A secret is read in the RUN and is nowhere afterwards: not in a layer, not in the history, not in the cache.
+#[test]
+fn a_secret_leaves_nothing() {
+    let world = World::new();
+    world.file("hidden", "cucumber-sandwich-4711");
+    let mounts = "--mount=type=secret,id=file --mount=type=secret,id=word,env=WORD";
+    world.file("Dockerfile", &format!("FROM busybox\nRUN {mounts} wc -c < /run/secrets/file > /size; echo ${{#WORD}} >> /size\n"));
+    let program = crate::support::program();
+    let line =
+        format!("WORD=gherkin-0815-gherkin {} build -t hush --secret id=file,src=hidden --secret id=word,env=WORD .", program.display());
+    world.outside(&["sh", "-c", &line]).succeeds();
+    assert_eq!(world.coracle("run --rm hush cat /size").succeeds().stdout, "22\n20\n");
+    world.coracle("run --rm hush ls /run/secrets").exits_with(1);
+    assert_eq!(places_of(&world, "cucumber-sandwich"), Vec::<String>::new());
+    assert_eq!(places_of(&world, "gherkin-0815"), Vec::<String>::new());
+}
+
+/// Privileges and the host's network are given only if the build allows them; limits hold.
+#[test]
+fn rights_are_given_only_if_allowed() {
+    let world = World::new();
+    let run = "grep CapEff /proc/self/status; stat -f -c %b:%S /dev/shm; ulimit -n; ip -o link";
+    world.file(
+        "Dockerfile",
+        &format!("FROM busybox\nRUN --security=insecure --network=host ({run}) > /seen\nRUN grep CapEff /proc/self/status > /confined\n"),
+    );
+    world.coracle("build .").exits_with(1).complains("security.insecure is not allowed").complains("--allow security.insecure");
+    world.coracle("build --allow security.insecure .").exits_with(1).complains("network.host is not allowed");
+    world.coracle("build -t free --allow security.insecure --allow network.host --shm-size 1m --ulimit nofile=123 .").succeeds();
+    let seen = world.coracle("run --rm free cat /seen /confined").succeeds();
+    let capabilities: Vec<_> = seen.stdout.lines().filter_map(|line| line.strip_prefix("CapEff:\t")).collect();
+    assert!(capabilities[0].ends_with("ffffff") && capabilities[1] == "00000000a80425fb", "{}", seen.told());
+    seen.says("256:4096").says("\n123\n").says("tap0");
+    world.file("Dockerfile", "FROM busybox\nRUN --device=vendor.com/class=name,required true\n");
+    world.coracle("build .").exits_with(1).complains("vendor.com/class=name").complains("Dockerfile:2:5");
+}
