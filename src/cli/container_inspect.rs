@@ -7,10 +7,12 @@ use serde_json::json;
 use crate::cli::wording;
 use crate::container;
 use crate::container::Container;
+use crate::container::Ipc;
 use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::NetworkMode;
 use crate::container::Restart;
+use crate::container::Share;
 use crate::container::State;
 use crate::container::Status;
 use crate::container::Wanted;
@@ -86,7 +88,7 @@ fn host_config(wanted: &Wanted) -> Value {
     };
     let ulimits: Vec<_> = wanted.ulimits.iter().map(|(name, soft, hard)| json!({ "Name": name, "Soft": soft, "Hard": hard })).collect();
     let devices = wanted.devices.iter();
-    json!({
+    let mut value = json!({
         "Binds": wanted.mounts.iter().filter_map(bind_text).collect::<Vec<_>>(),
         "NetworkMode": network_mode(wanted),
         "PortBindings": bindings(&wanted.ports),
@@ -99,8 +101,8 @@ fn host_config(wanted: &Wanted) -> Value {
         "DnsSearch": wanted.dns_search,
         "ExtraHosts": wanted.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect::<Vec<_>>(),
         "GroupAdd": wanted.group_add,
-        "IpcMode": if wanted.ipc_host { "host" } else { "private" },
-        "PidMode": if wanted.pid_host { "host" } else { "" },
+        "IpcMode": ipc_mode(&wanted.ipc),
+        "PidMode": pid_mode(&wanted.pid),
         "OomScoreAdj": limits.oom_score_adj.unwrap_or(0),
         "Privileged": wanted.trust.privileged,
         "ReadonlyRootfs": wanted.read_only,
@@ -118,7 +120,48 @@ fn host_config(wanted: &Wanted) -> Value {
         "Ulimits": ulimits,
         "Devices": devices.map(|(host, inside, mode)| json!({ "PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": mode })).collect::<Vec<_>>(),
         "Init": wanted.init,
+    });
+    if let (Some(all), Value::Object(more)) = (value.as_object_mut(), rare_settings(wanted)) {
+        all.extend(more);
+    }
+    value
+}
+
+fn rare_settings(wanted: &Wanted) -> Value {
+    let limits = &wanted.limits;
+    json!({
+        "UTSMode": if wanted.uts_host { "host" } else { "" },
+        "CgroupnsMode": if wanted.cgroup_host { "host" } else { "private" },
+        "CgroupParent": wanted.cgroup_parent.as_deref().unwrap_or_default(),
+        "DeviceCgroupRules": wanted.device_rules,
+        "Annotations": wanted.annotations,
+        "OomKillDisable": limits.oom_kill_disable,
+        "MemorySwappiness": limits.swappiness,
+        "CpuPeriod": limits.cpu_period.unwrap_or(0),
+        "CpuQuota": limits.cpu_quota.unwrap_or(0),
+        "CpuRealtimePeriod": limits.cpu_rt_period.unwrap_or(0),
+        "CpuRealtimeRuntime": limits.cpu_rt_runtime.unwrap_or(0),
+        "CpusetMems": limits.cpuset_mems.as_deref().unwrap_or_default(),
+        "BlkioWeight": limits.block_io.weight.unwrap_or(0),
     })
+}
+
+fn ipc_mode(ipc: &Ipc) -> String {
+    match ipc {
+        Ipc::Private => "private".to_owned(),
+        Ipc::Shareable => "shareable".to_owned(),
+        Ipc::None => "none".to_owned(),
+        Ipc::Host => "host".to_owned(),
+        Ipc::Container(id) => format!("container:{id}"),
+    }
+}
+
+fn pid_mode(pid: &Share) -> String {
+    match pid {
+        Share::Own => String::new(),
+        Share::Host => "host".to_owned(),
+        Share::Container(id) => format!("container:{id}"),
+    }
 }
 
 fn bind_text(mount: &Mount) -> Option<String> {
@@ -181,6 +224,7 @@ fn mount_value(home: &Home, mount: &Mount) -> Value {
         }
         MountSource::Volume { name, .. } => ("volume", name.as_str(), volume::directory(home, name).display().to_string(), ""),
         MountSource::Anonymous => ("volume", "", String::new(), ""),
+        MountSource::Image { name, .. } => ("image", "", name.clone(), ""),
         MountSource::Tmpfs { .. } | MountSource::Content { .. } => ("tmpfs", "", String::new(), ""),
     };
     let mut value = json!({ "Type": kind });

@@ -1,7 +1,9 @@
 //! The flags that `run` and `create` share, and what becomes of them: a [`container::Wanted`].
 
 mod health;
+mod limits;
 mod network;
+mod trust;
 
 use clap::Args;
 
@@ -12,8 +14,8 @@ use crate::cli::spelling;
 use crate::compose::short;
 use crate::container;
 use crate::container::Container;
-use crate::container::Limits;
 use crate::container::Mount;
+use crate::container::MountSource;
 use crate::container::Restart;
 use crate::container::Wanted;
 use crate::failure::Doing;
@@ -24,7 +26,6 @@ use crate::image::Image;
 use crate::image::Policy;
 use crate::net::Port;
 use crate::place::Home;
-use crate::runtime::Trust;
 
 #[derive(Debug, Args)]
 pub struct ContainerOptions {
@@ -81,14 +82,20 @@ pub struct ContainerOptions {
     /// Mount a tmpfs
     #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = short::tmpfs)]
     tmpfs: Vec<Mount>,
+    /// Mount what another container has mounted
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
+    /// The root file system has no options
+    #[arg(long, value_name = "NAME=VALUE", hide = true)]
+    storage_opt: Vec<String>,
     #[command(flatten)]
     network: network::NetworkOptions,
     #[command(flatten)]
     health: health::HealthOptions,
     #[command(flatten)]
-    limits: LimitOptions,
+    limits: limits::LimitOptions,
     #[command(flatten)]
-    trust: TrustOptions,
+    trust: trust::TrustOptions,
     /// What happens when the program ends: no, always, unless-stopped, on-failure or on-failure:COUNT
     #[arg(long, value_name = "POLICY", default_value = "no", value_parser = short::restart)]
     restart: Restart,
@@ -116,71 +123,6 @@ pub struct ContainerOptions {
     /// The image, then the command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_names = ["IMAGE", "COMMAND"])]
     words: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-struct LimitOptions {
-    /// Limit of memory
-    #[arg(short, long, value_name = "SIZE", value_parser = spelling::size)]
-    memory: Option<u64>,
-    /// Limit of memory and swap together; -1 for none
-    #[arg(long, value_name = "SIZE", value_parser = spelling::size_or_unlimited, allow_negative_numbers = true)]
-    memory_swap: Option<i64>,
-    /// Soft limit of memory
-    #[arg(long, value_name = "SIZE", value_parser = spelling::size)]
-    memory_reservation: Option<u64>,
-    /// How many CPUs' time
-    #[arg(long, value_name = "NUMBER")]
-    cpus: Option<f64>,
-    /// Weight among others
-    #[arg(short, long, value_name = "NUMBER")]
-    cpu_shares: Option<u64>,
-    /// Which CPUs: `0-3,7`
-    #[arg(long, value_name = "LIST")]
-    cpuset_cpus: Option<String>,
-    /// How many processes; -1 for no limit
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pids_limit: Option<i64>,
-    /// -1000 to 1000: who is killed first when memory is short
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    oom_score_adj: Option<i32>,
-    /// Limit of a process: nofile=1024:2048
-    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = spelling::ulimit)]
-    ulimit: Vec<(String, u64, u64)>,
-    /// Size of /dev/shm
-    #[arg(long, value_name = "SIZE", value_parser = spelling::size)]
-    shm_size: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-struct TrustOptions {
-    /// Add a capability
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_add: Vec<String>,
-    /// Drop a capability
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_drop: Vec<String>,
-    /// Give all rights
-    #[arg(long)]
-    privileged: bool,
-    /// no-new-privileges, seccomp=FILE|unconfined
-    #[arg(long, value_name = "OPTION")]
-    security_opt: Vec<String>,
-    /// Make the root file system read-only
-    #[arg(long)]
-    read_only: bool,
-    /// Give a device of the host
-    #[arg(long, value_name = "PATH[:PATH[:rwm]]", value_parser = spelling::device)]
-    device: Vec<(String, String, String)>,
-    /// Set a kernel parameter
-    #[arg(long, value_name = "NAME=VALUE", value_parser = spelling::pair)]
-    sysctl: Vec<(String, String)>,
-    /// `host`: see all the host's processes
-    #[arg(long, value_name = "MODE", value_parser = ["host"])]
-    pid: Option<String>,
-    /// `host` or `private`
-    #[arg(long, value_name = "MODE", value_parser = ["host", "private"])]
-    ipc: Option<String>,
 }
 
 /// Reads `always`, `missing`, `never`.
@@ -255,10 +197,16 @@ impl ContainerOptions {
         wanted.labels.extend(spelling::labels(&self.label_file, &self.label)?);
         self.health.apply(&mut wanted);
         self.network.apply(home, &mut wanted)?;
-        self.limits.apply(&mut wanted);
-        self.trust.apply(&mut wanted)?;
+        if let Some(option) = self.storage_opt.first() {
+            return Err(Failure::new(format!("cannot carry out `--storage-opt {option}`"))
+                .because("the root of a container is a directory of the host, whose size is not limited"));
+        }
+        self.limits.apply(&mut wanted)?;
+        for text in &self.volumes_from {
+            borrowed(home, text)?.into_iter().for_each(|mount| set_mount(&mut wanted.mounts, mount));
+        }
         for mount in self.volume.into_iter().chain(self.mount).chain(self.tmpfs) {
-            set_mount(&mut wanted.mounts, mount);
+            set_mount(&mut wanted.mounts, with_image(home, mount)?);
         }
         wanted.name = self.name;
         wanted.tty = self.tty;
@@ -269,6 +217,7 @@ impl ContainerOptions {
         wanted.working_dir = self.workdir.unwrap_or(wanted.working_dir);
         wanted.hostname = self.hostname;
         wanted.domainname = self.domainname;
+        self.trust.apply(home, &mut wanted)?;
         wanted.restart = self.restart;
         wanted.init = self.init;
         wanted.stop_signal = self.stop_signal.or(wanted.stop_signal);
@@ -277,37 +226,22 @@ impl ContainerOptions {
     }
 }
 
-impl LimitOptions {
-    fn apply(self, wanted: &mut Wanted) {
-        wanted.limits = Limits {
-            memory: self.memory,
-            memory_reservation: self.memory_reservation,
-            memory_swap: self.memory_swap,
-            cpus: self.cpus,
-            cpu_shares: self.cpu_shares,
-            cpuset: self.cpuset_cpus,
-            pids: self.pids_limit,
-            oom_score_adj: self.oom_score_adj,
-        };
-        wanted.ulimits = self.ulimit;
-        wanted.shm_size = self.shm_size;
-    }
+/// What `--volumes-from NAME[:ro]` stands for.
+fn borrowed(home: &Home, text: &str) -> Result<Vec<Mount>> {
+    let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+    let cannot = |reason| Failure::new(format!("cannot take over the volumes of `{name}`")).because(reason);
+    short::borrowed(container::find(home, name)?.wanted.mounts, mode).map_err(cannot)
 }
 
-impl TrustOptions {
-    fn apply(self, wanted: &mut Wanted) -> Result<()> {
-        let mut trust = Trust { privileged: self.privileged, cap_add: self.cap_add, cap_drop: self.cap_drop, ..Trust::default() };
-        for option in &self.security_opt {
-            short::security_option(&mut trust, option, std::path::Path::new(""))?;
-        }
-        wanted.trust = trust;
-        wanted.read_only = self.read_only;
-        wanted.devices = self.device;
-        wanted.sysctls = self.sysctl.into_iter().collect();
-        wanted.pid_host = self.pid.is_some();
-        wanted.ipc_host = self.ipc.as_deref() == Some("host");
-        Ok(())
+/// Fills in what a mount of an image needs to know of it.
+fn with_image(home: &Home, mut mount: Mount) -> Result<Mount> {
+    if let MountSource::Image { name, id, layers, .. } = &mut mount.source {
+        let found = image::find(home, name)?;
+        let found =
+            found.ok_or_else(|| Failure::new(format!("no such image: {name}")).hint(format!("get it with `coracle pull {name}`")))?;
+        (*id, *layers) = (found.id, found.layers);
     }
+    Ok(mount)
 }
 
 /// Puts variables over those of the image.

@@ -36,12 +36,12 @@ impl Command {
     }
 }
 
-/// The ids of the images that containers were made from.
+/// The ids of the images that containers were made from, or have mounted.
 ///
 /// # Errors
 /// The containers cannot be read.
 pub fn in_use(home: &Home) -> Result<Vec<String>> {
-    Ok(container::list(home)?.into_iter().map(|container| container.wanted.image_id).collect())
+    Ok(container::list(home)?.into_iter().flat_map(|container| container.wanted.images()).collect())
 }
 
 /// `Untagged: redis:8`, `Deleted: sha256:…`

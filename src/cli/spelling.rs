@@ -58,6 +58,37 @@ pub fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
     Ok((name.to_owned(), soft, hard))
 }
 
+/// Reads the weight of block devices: 10 to 1000, or 0 for none.
+///
+/// # Errors
+/// Not such a number.
+pub fn weight(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| matches!(number, 0 | 10..=1000));
+    number.ok_or_else(|| "it is a number from 10 to 1000".to_owned())
+}
+
+/// Reads `/dev/sda:500`.
+///
+/// # Errors
+/// Not of that form.
+pub fn device_weight(text: &str) -> Result<(String, u16), String> {
+    let (path, number) = device_and_number(text)?;
+    Ok((path.to_owned(), weight(number)?))
+}
+
+/// Reads `/dev/sda:1mb`.
+///
+/// # Errors
+/// Not of that form.
+pub fn device_rate(text: &str) -> Result<(String, u64), String> {
+    let (path, number) = device_and_number(text)?;
+    Ok((path.to_owned(), size(number)?))
+}
+
+fn device_and_number(text: &str) -> Result<(&str, &str), String> {
+    text.rsplit_once(':').filter(|(path, _)| path.starts_with("/dev/")).ok_or_else(|| "it is /dev/NAME:NUMBER".to_owned())
+}
+
 /// Reads `/dev/fuse[:/dev/fuse[:rwm]]`.
 ///
 /// # Errors
@@ -164,6 +195,8 @@ mod tests {
         assert!(ulimit("nofile=3:2").is_err());
         assert_eq!(device("/dev/fuse"), Ok(("/dev/fuse".into(), "/dev/fuse".into(), "rwm".into())));
         assert_eq!(device("/dev/a:/dev/b:r"), Ok(("/dev/a".into(), "/dev/b".into(), "r".into())));
+        assert_eq!(device_rate("/dev/sda:1mb"), Ok(("/dev/sda".into(), 1 << 20)));
+        assert!(device_rate("sda:1").is_err() && device_weight("/dev/sda:5").is_err());
         assert_eq!(device("/dev/a:rw"), Ok(("/dev/a".into(), "/dev/a".into(), "rw".into())));
     }
 

@@ -65,7 +65,7 @@ impl Command {
             cpu_shares: self.cpu_shares,
             cpuset: self.cpuset_cpus,
             pids: self.pids_limit,
-            oom_score_adj: None,
+            ..Limits::default()
         };
         let amendment = Amendment { limits, restart: self.restart };
         if amendment == Amendment::default() {

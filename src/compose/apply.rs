@@ -212,7 +212,9 @@ impl Work<'_> {
         let mut faults = Vec::new();
         for (service, image) in &self.images {
             let project = self.project()?;
-            if let Err(failure) = convert::wanted(project, (service, &project.services[service]), image, &containers::Pending) {
+            if let Err(failure) =
+                convert::wanted(project, (service, &project.services[service]), image, &containers::Pending(self.job.home))
+            {
                 faults.push(failure);
             }
         }
@@ -220,6 +222,10 @@ impl Work<'_> {
             if let Action::CreateNetwork { key, .. } = &step.action {
                 let project = self.project()?;
                 faults.extend(resource::network_wanted(project, key, &project.networks[key]).err());
+            }
+            if let Action::CreateVolume { key, .. } = &step.action {
+                let project = self.project()?;
+                faults.extend(resource::volume_wanted(project, key, &project.volumes[key]).and_then(|wanted| volume::check(&wanted)).err());
             }
         }
         match faults.len() {
@@ -289,6 +295,6 @@ fn remove_image(home: &Home, name: &str) -> Result<()> {
     if image::find(home, name)?.is_none() {
         return Ok(());
     }
-    let in_use: Vec<_> = crate::container::list(home)?.into_iter().map(|container| container.wanted.image_id).collect();
+    let in_use: Vec<_> = crate::container::list(home)?.into_iter().flat_map(|container| container.wanted.images()).collect();
     image::remove(home, name, &in_use, false).map(drop)
 }

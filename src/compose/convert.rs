@@ -5,6 +5,7 @@
 
 mod limits;
 mod mounts;
+mod namespaces;
 mod network;
 mod uncarried;
 
@@ -19,6 +20,7 @@ use crate::compose::model::Service;
 use crate::compose::model::ServiceHealthcheck;
 use crate::compose::short;
 use crate::container;
+use crate::container::Mount;
 use crate::container::Restart;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -37,6 +39,10 @@ pub trait Peers {
     fn of_service(&self, service: &str) -> Option<String>;
     /// The id of any container of this engine.
     fn of_name(&self, name: &str) -> Option<String>;
+    /// What a container has mounted.
+    fn mounts_of(&self, id: &str) -> Vec<Mount>;
+    /// An image, by name.
+    fn image(&self, name: &str) -> Option<Image>;
 }
 
 /// What a container of a service is to be; its name, number, hash and published ports are the caller's to set.
@@ -66,8 +72,8 @@ fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, 
     wanted.read_only = service.read_only;
     wanted.init = service.init.unwrap_or(false);
     wanted.sysctls = service.sysctls.clone();
-    wanted.pid_host = service.pid.as_deref() == Some("host");
-    wanted.ipc_host = service.ipc.as_deref() == Some("host");
+    wanted.annotations = service.annotations.clone();
+    namespaces::apply(service, &mut wanted, peers)?;
     wanted.stop_signal = service.stop_signal.clone().or(wanted.stop_signal);
     wanted.stop_timeout = service.stop_grace_period.as_deref().map(seconds).transpose()?;
     wanted.restart = restart(service)?;
@@ -75,7 +81,7 @@ fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, 
     wanted.trust = trust(project, service)?;
     wanted.supervisor = Some(project.name.clone());
     limits::apply(service, &mut wanted)?;
-    mounts::apply(project, service, &mut wanted)?;
+    mounts::apply(project, service, &mut wanted, peers)?;
     network::apply(project, (name, service), &mut wanted, peers)?;
     Ok(wanted)
 }
@@ -94,11 +100,12 @@ fn seconds(text: &str) -> Result<u64> {
     Ok(units::duration(text)?.as_secs_f64().ceil() as u64)
 }
 
+/// Docker compose: `deploy.restart_policy` goes over `restart`.
 fn restart(service: &Service) -> Result<Restart> {
-    if let Some(text) = service.restart.as_deref() {
+    let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.get("restart_policy")) else {
+        let text = service.restart.as_deref().unwrap_or_default();
         return short::restart(text).map_err(|reason| Failure::new(format!("cannot understand `restart: {text}`")).because(reason));
-    }
-    let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.get("restart_policy")) else { return Ok(Restart::No) };
+    };
     let attempts = policy.get("max_attempts").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
     Ok(match policy.get("condition").and_then(Value::as_str) {
         Some("none") => Restart::No,

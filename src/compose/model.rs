@@ -99,12 +99,26 @@ pub struct Service {
     pub shm_size: Option<String>,
     pub pid: Option<String>,
     pub ipc: Option<String>,
+    pub uts: Option<String>,
+    pub userns_mode: Option<String>,
+    pub cgroup: Option<String>,
+    pub cgroup_parent: Option<String>,
+    pub device_cgroup_rules: Vec<String>,
+    pub volumes_from: Vec<String>,
     pub mem_limit: Option<String>,
     pub mem_reservation: Option<String>,
     pub memswap_limit: Option<String>,
     pub cpus: Option<f64>,
     pub cpu_shares: Option<u64>,
+    pub cpu_period: Option<u64>,
+    pub cpu_quota: Option<i64>,
+    pub cpu_rt_period: Option<u64>,
+    pub cpu_rt_runtime: Option<i64>,
     pub cpuset: Option<String>,
+    /// A number, in text or not.
+    pub mem_swappiness: Option<Value>,
+    pub oom_kill_disable: bool,
+    pub blkio_config: Option<BlockIo>,
     pub pids_limit: Option<i64>,
     pub oom_score_adj: Option<i32>,
     pub pull_policy: Option<String>,
@@ -116,6 +130,36 @@ pub struct Service {
     /// Every other key, so that `up` can name what it does not carry out.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// Limits of block devices.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct BlockIo {
+    pub weight: Option<u16>,
+    pub weight_device: Vec<DeviceWeight>,
+    pub device_read_bps: Vec<DeviceRate>,
+    pub device_write_bps: Vec<DeviceRate>,
+    pub device_read_iops: Vec<DeviceRate>,
+    pub device_write_iops: Vec<DeviceRate>,
+}
+
+/// Docker compose prints the keys of these two as Go names them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct DeviceWeight {
+    #[serde(alias = "Path")]
+    pub path: String,
+    #[serde(alias = "Weight", default)]
+    pub weight: u16,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct DeviceRate {
+    #[serde(alias = "Path")]
+    pub path: String,
+    /// A number, in text or not.
+    #[serde(alias = "Rate", default)]
+    pub rate: Value,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -178,6 +222,7 @@ pub struct ServiceVolume {
     pub bind: Option<Map<String, Value>>,
     pub volume: Option<Map<String, Value>>,
     pub tmpfs: Option<Map<String, Value>>,
+    pub image: Option<Map<String, Value>>,
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }

@@ -13,7 +13,10 @@ use crate::compose::plan::Options;
 use crate::compose::resource;
 use crate::compose::up;
 use crate::container;
+use crate::container::Mount;
 use crate::failure::Result;
+use crate::image;
+use crate::image::Image;
 use crate::net;
 use crate::net::Port;
 use crate::place::Home;
@@ -104,5 +107,13 @@ impl Peers for Standing<'_> {
 
     fn of_name(&self, name: &str) -> Option<String> {
         container::find(self.home, name).ok().map(|found| found.id)
+    }
+
+    fn mounts_of(&self, id: &str) -> Vec<Mount> {
+        container::find(self.home, id).map(|found| found.wanted.mounts).unwrap_or_default()
+    }
+
+    fn image(&self, name: &str) -> Option<Image> {
+        image::find(self.home, name).ok().flatten()
     }
 }

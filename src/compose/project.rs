@@ -13,14 +13,20 @@ use super::load::Attributes;
 use super::load::Loaded;
 use super::model::FileObject;
 use super::model::Project;
+use super::model::Service;
 
 /// Reads the values of a loaded project into types.
 pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
     let normal = loaded.values();
+    let services = |services: &BTreeMap<String, Attributes>| -> Result<BTreeMap<String, Service>> {
+        let mut services = all("service", services)?;
+        services.iter_mut().for_each(|(name, service)| note_denials(&loaded, name, service));
+        Ok(services)
+    };
     Ok(Project {
         separator: separator(sources, &loaded.environment),
-        services: all("service", &loaded.services)?,
-        disabled: all("service", &loaded.disabled)?,
+        services: services(&loaded.services)?,
+        disabled: services(&loaded.disabled)?,
         networks: all("network", &loaded.networks)?,
         volumes: all("volume", &loaded.volumes)?,
         configs: objects("config", &loaded)?,
@@ -32,6 +38,15 @@ pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
         normal,
         warnings: loaded.warnings,
     })
+}
+
+/// The normal form prints `create_host_path: false` no more than nothing at all, which stands for true.
+fn note_denials(loaded: &Loaded, name: &str, service: &mut Service) {
+    for (number, volume) in service.volumes.iter_mut().enumerate() {
+        if loaded.denies(&["services", name, "volumes", &number.to_string(), "bind", "create_host_path"]) {
+            volume.bind.get_or_insert_default().insert("create_host_path".to_owned(), false.into());
+        }
+    }
 }
 
 fn all<T: DeserializeOwned>(kind: &str, resources: &BTreeMap<String, Attributes>) -> Result<BTreeMap<String, T>> {

@@ -2,8 +2,10 @@
 //!
 //! Each reader returns the reason as text; who calls knows where the text stood.
 
+use std::path::Component;
 use std::path::Path;
 
+use crate::container::Limits;
 use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::Restart;
@@ -48,21 +50,91 @@ pub fn extra_host(text: &str) -> Result<(String, String), String> {
 /// Not of that form; an option we do not carry out.
 pub fn tmpfs(text: &str) -> Result<Mount, String> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let (mut size, mut mode, mut read_only) = (None, None, false);
+    let (mut size, mut mode, mut read_only, mut more) = (None, None, false, Vec::new());
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
-            ("size", value) => size = Some(units::bytes(value).map_err(|failure| failure.what().to_owned())?),
+            // A part of the memory is for the kernel to work out.
+            ("size", value) if !value.ends_with('%') => size = Some(units::bytes(value).map_err(|failure| failure.what().to_owned())?),
             ("mode", value) => mode = Some(octal(value)?),
             ("ro", "") => read_only = true,
-            // What every tmpfs of ours has, and Docker's too.
-            ("rw" | "nosuid" | "nodev" | "noexec", "") => {}
+            ("rw", "") => read_only = false,
+            (word, "") if TMPFS_FLAGS.contains(&word) => more.push(option.to_owned()),
+            (key, value) if TMPFS_KEYS.contains(&key) && !value.is_empty() => more.push(option.to_owned()),
             _ => return Err(format!("the option `{option}` is unknown here")),
         }
     }
     if !target.starts_with('/') {
         return Err(format!("the target `{target}` is no absolute path"));
     }
-    Ok(Mount { target: target.to_owned(), read_only, source: MountSource::Tmpfs { size, mode } })
+    Ok(Mount { target: target.to_owned(), read_only, source: MountSource::Tmpfs { size, mode, options: more } })
+}
+
+/// Options of a tmpfs that need no reading, as mount(8) has them.
+const TMPFS_FLAGS: [&str; 18] = [
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "noswap",
+];
+const TMPFS_KEYS: [&str; 7] = ["size", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"];
+
+/// What a container has of the mounts of another one (`volumes_from`): what lasts, and never more than the other may do.
+///
+/// # Errors
+/// A mode that is none.
+pub fn borrowed(mounts: Vec<Mount>, mode: &str) -> Result<Vec<Mount>, String> {
+    let read_only = match mode {
+        "ro" => true,
+        "rw" | "z" | "Z" | "" => false,
+        other => return Err(format!("the mode `{other}` is neither `ro` nor `rw`")),
+    };
+    let lasts = |mount: &Mount| matches!(mount.source, MountSource::Bind { .. } | MountSource::Volume { .. } | MountSource::Image { .. });
+    let taken_over = mounts.into_iter().filter(lasts).map(|mount| Mount { read_only: mount.read_only || read_only, ..mount });
+    Ok(taken_over.collect())
+}
+
+/// Refuses limits of CPUs that contradict each other, as Docker does.
+///
+/// # Errors
+/// Which ones.
+pub fn check_cpus(limits: &Limits) -> Result<(), String> {
+    let period = limits.cpu_period.filter(|period| *period > 0);
+    if limits.cpus.is_some_and(|cpus| cpus > 0.0) && (period.is_some() || limits.cpu_quota.is_some_and(|quota| quota > 0)) {
+        return Err("a number of CPUs and a quota or period contradict each other".to_owned());
+    }
+    if period.is_some_and(|period| !(1000..=1_000_000).contains(&period)) {
+        return Err("the period is 1000 to 1000000 microseconds".to_owned());
+    }
+    match limits.cpu_quota {
+        Some(quota) if (1..1000).contains(&quota) => Err("the quota is at least 1000 microseconds".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a parent of control groups that would lead out of where they are.
+///
+/// # Errors
+/// Why.
+pub fn cgroup_parent(text: &str) -> Result<(), String> {
+    let parts = Path::new(text).components();
+    match parts.clone().any(|part| part == Component::ParentDir) || parts.filter(|part| matches!(part, Component::Normal(_))).count() == 0 {
+        true => Err("it is a path below the control groups' file system, without `..`".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// Reads `0755`.
@@ -109,9 +181,14 @@ mod tests {
         assert_eq!(extra_host("db:10.0.0.1"), Ok(("db".into(), "10.0.0.1".into())));
         assert_eq!(extra_host("db=[::1]"), Ok(("db".into(), "::1".into())));
         assert!(extra_host("db").is_err());
-        let source = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777) };
+        let source = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777), options: Vec::new() };
         assert_eq!(tmpfs("/run:size=64m,mode=1777"), Ok(Mount { target: "/run".to_owned(), read_only: false, source }));
-        assert!(tmpfs("run").is_err());
+        let source =
+            MountSource::Tmpfs { size: None, mode: None, options: vec!["exec".to_owned(), "size=10%".to_owned(), "uid=7".to_owned()] };
+        assert_eq!(tmpfs("/run:exec,size=10%,uid=7,ro"), Ok(Mount { target: "/run".to_owned(), read_only: true, source }));
+        for text in ["run", "/run:frozen", "/run:uid=", "/run:exec=1"] {
+            assert!(tmpfs(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -71,8 +71,8 @@ pub fn update(home: &Home, id: &str, amendment: &Amendment) -> Result<Vec<String
     let mut warnings = Vec::new();
     if limits != container.wanted.limits && record::state(home, id)?.has_process() {
         let mut resources = LinuxResources::default();
-        spec::apply_limits(&mut resources, &limits);
-        warnings = Cgroup { path: spec::cgroup_path(id) }.limit(&resources).doing(what)?;
+        spec::apply_limits(&mut resources, &limits)?;
+        warnings = Cgroup { path: spec::cgroup_path(&container) }.limit(&resources).doing(what)?;
     }
     container.wanted.limits = limits;
     container.wanted.restart = amendment.restart.unwrap_or(container.wanted.restart);
@@ -93,7 +93,10 @@ fn merged(before: &Limits, more: &Limits) -> Limits {
         cpu_shares: more.cpu_shares.or(before.cpu_shares),
         cpuset: more.cpuset.clone().or_else(|| before.cpuset.clone()),
         pids: more.pids.or(before.pids),
-        oom_score_adj: before.oom_score_adj,
+        // A number of CPUs takes the place of a quota.
+        cpu_quota: before.cpu_quota.filter(|_| more.cpus.is_none()),
+        cpu_period: before.cpu_period.filter(|_| more.cpus.is_none()),
+        ..before.clone()
     }
 }
 

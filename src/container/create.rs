@@ -17,6 +17,7 @@ use crate::place::Home;
 use crate::state;
 use crate::units;
 use crate::volume;
+use crate::volume::Origin;
 
 use super::Container;
 use super::Mount;
@@ -156,13 +157,18 @@ fn prepare_mounts(home: &Home, wanted: &mut Wanted, undo: &mut Undo<'_>) -> Resu
     for mount in &mut wanted.mounts {
         match &mount.source {
             MountSource::Bind { path, create, .. } => prepare_bind(path, *create)?,
-            MountSource::Volume { name, .. } => drop(volume::create(home, &named(name))?),
+            MountSource::Volume { name, .. } => {
+                volume::create(home, &named(name))?;
+                if let Origin::Bind { path, .. } = volume::origin(home, name)? {
+                    prepare_bind(&path, false).map_err(|failure| failure.within(format!("cannot mount volume `{name}`")))?;
+                }
+            }
             MountSource::Anonymous => {
                 let made = volume::create(home, &volume::Wanted::default())?;
                 undo.volumes.push(made.name.clone());
                 mount.source = MountSource::Volume { name: made.name, nocopy: false, subpath: None };
             }
-            MountSource::Tmpfs { .. } | MountSource::Content { .. } => {}
+            MountSource::Image { .. } | MountSource::Tmpfs { .. } | MountSource::Content { .. } => {}
         }
     }
     Ok(())
@@ -233,7 +239,7 @@ mod tests {
     use super::*;
 
     fn tmpfs(target: &str) -> Mount {
-        Mount { target: target.into(), read_only: false, source: MountSource::Tmpfs { size: None, mode: None } }
+        Mount { target: target.into(), read_only: false, source: MountSource::Tmpfs { size: None, mode: None, options: Vec::new() } }
     }
 
     #[test]

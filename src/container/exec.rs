@@ -60,7 +60,7 @@ pub fn exec(home: &Home, id: &str, exec: &Exec) -> Result<i32> {
         Status::Paused => return refuse("it is paused"),
         _ => return refuse("it is between two runs"),
     }
-    let entry = Entry::prepare(home, &container, state.pid, exec)?;
+    let entry = Entry::prepare(&container, state.pid, exec)?;
     let number = ("execID", state::random_hex());
     let command = exec.args.join(" ");
     notes::note(home, &container, &format!("exec_create: {command}"), std::slice::from_ref(&number));
@@ -75,10 +75,10 @@ pub fn exec(home: &Home, id: &str, exec: &Exec) -> Result<i32> {
 }
 
 /// Runs a health check's test; true if it ends with 0 in time.
-pub(super) fn probe(home: &Home, container: &Container, pid: i32, test: Vec<String>, limit: Duration) -> bool {
+pub(super) fn probe(container: &Container, pid: i32, test: Vec<String>, limit: Duration) -> bool {
     let wanted = Exec { args: test, ..Exec::default() };
     let streams = null_streams().ok();
-    let process = streams.and_then(|streams| Entry::prepare(home, container, pid, &wanted).ok()?.run(streams).ok());
+    let process = streams.and_then(|streams| Entry::prepare(container, pid, &wanted).ok()?.run(streams).ok());
     let Some(process) = process else { return false };
     let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(limit.subsec_nanos()) };
     let ended = rustix::event::poll(&mut [PollFd::new(&process.pidfd, PollFlags::IN)], Some(&limit)).unwrap_or(0) > 0;
@@ -97,7 +97,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn prepare(home: &Home, container: &Container, pid: i32, exec: &Exec) -> Result<Entry> {
+    fn prepare(container: &Container, pid: i32, exec: &Exec) -> Result<Entry> {
         let root = PathBuf::from(format!("/proc/{pid}/root"));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&root, flags, Mode::empty()).map_err(io::Error::from).doing(|| "cannot look into the container")?;
@@ -106,13 +106,13 @@ impl Entry {
         let mut inside = container.clone();
         inside.wanted.tty = exec.tty;
         inside.wanted.trust.privileged |= exec.privileged;
-        let spec = spec::build(home, &inside, &user)?;
+        let spec = spec::build_for_exec(&inside, &user)?;
         let mut process = spec.process().clone().unwrap_or_default();
         let mut environment = spec::environment(&inside, &user);
         exec.env.iter().for_each(|variable| spec::set_variable(&mut environment, variable));
         process.set_args(Some(exec.args.clone())).set_env(Some(environment)).set_terminal(Some(exec.tty));
         process.set_cwd(spec::working_dir(exec.working_dir.as_deref().unwrap_or(&container.wanted.working_dir)));
-        let cgroup = Cgroup { path: spec::cgroup_path(&container.id) };
+        let cgroup = Cgroup { path: spec::cgroup_path(container) };
         Ok(Entry { pid, cgroup, spec, process })
     }
 

@@ -11,11 +11,14 @@ use crate::net::DEFAULT_NETWORK;
 use crate::net::Plug;
 use crate::runtime::Trust;
 
+use super::Ipc;
 use super::Limits;
+use super::Logging;
 use super::Mount;
 use super::MountSource;
 use super::NetworkMode;
 use super::Restart;
+use super::Share;
 use super::Wanted;
 
 /// Fills what the user left open from the image: entrypoint, command, environment, user, working directory, labels, volumes
@@ -54,8 +57,14 @@ pub fn from_image(image: &Image, name: &str, entrypoint: Option<Vec<String>>, co
         ulimits: Vec::new(),
         devices: Vec::new(),
         shm_size: None,
-        pid_host: false,
-        ipc_host: false,
+        pid: Share::Own,
+        ipc: Ipc::Private,
+        uts_host: false,
+        cgroup_host: false,
+        cgroup_parent: None,
+        device_rules: Vec::new(),
+        annotations: BTreeMap::new(),
+        logging: Logging::default(),
         restart: Restart::No,
         stop_signal: config.stop_signal.clone(),
         stop_timeout: None,

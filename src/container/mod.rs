@@ -23,20 +23,16 @@ mod supervisor;
 mod terminal;
 mod usage;
 mod volumes;
+mod wanted;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::image::Healthcheck;
-use crate::net::Plug;
 use crate::net::Plugged;
 use crate::net::Port;
-use crate::runtime::Trust;
 
 pub use amend::Amendment;
 pub use amend::rename;
@@ -58,153 +54,22 @@ pub use logs::logs;
 pub use record::find;
 pub use record::list;
 pub use record::state;
+pub use spec::check_device_rule;
 pub use spec::ulimit;
 pub use usage::Usage;
 pub use usage::usage;
-
-/// What a container is made of, as its record says: all that a start needs, so that a restart needs nobody.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Wanted {
-    /// Docker's random adjective and surname if None.
-    pub name: Option<String>,
-    /// The image as the user named it.
-    pub image: String,
-    /// `sha256:<hex>`.
-    pub image_id: String,
-    /// The image's layers, the lowest first.
-    pub layers: Vec<PathBuf>,
-    /// Entrypoint and command, already merged with the image's.
-    pub args: Vec<String>,
-    /// `NAME=value`, already merged with the image's; HOSTNAME, HOME, PATH and TERM are added at the start as Docker does.
-    pub env: Vec<String>,
-    pub labels: BTreeMap<String, String>,
-    /// `user[:group]`; empty is root.
-    pub user: String,
-    pub group_add: Vec<String>,
-    /// Empty is `/`; made if it is not there.
-    pub working_dir: String,
-    /// The short id if None.
-    pub hostname: Option<String>,
-    pub domainname: Option<String>,
-    pub tty: bool,
-    /// Keeps standard input open.
-    pub stdin: bool,
-    pub mounts: Vec<Mount>,
-    pub network: NetworkMode,
-    pub ports: Vec<Port>,
-    /// `80/tcp`, for `ps`.
-    pub exposed: Vec<String>,
-    /// `name`, `address`: lines of /etc/hosts; the address may be `host-gateway`.
-    pub extra_hosts: Vec<(String, String)>,
-    /// For /etc/resolv.conf instead of the host's.
-    pub dns: Vec<String>,
-    pub dns_search: Vec<String>,
-    pub dns_options: Vec<String>,
-    pub limits: Limits,
-    pub trust: Trust,
-    pub read_only: bool,
-    /// Puts a tiny init before the program, as `--init`.
-    pub init: bool,
-    pub sysctls: BTreeMap<String, String>,
-    /// Name (`nofile`), soft, hard.
-    pub ulimits: Vec<(String, u64, u64)>,
-    /// `host path`, `container path`, `rwm`.
-    pub devices: Vec<(String, String, String)>,
-    /// Bytes; Docker's 64 MiB if None.
-    pub shm_size: Option<u64>,
-    pub pid_host: bool,
-    pub ipc_host: bool,
-    pub restart: Restart,
-    /// `SIGTERM`, `15`; the image's or SIGTERM if None.
-    pub stop_signal: Option<String>,
-    /// Seconds between stop signal and SIGKILL; 10 if None.
-    pub stop_timeout: Option<u64>,
-    pub healthcheck: Option<Healthcheck>,
-    /// Removes the container, and its anonymous volumes, when it ends.
-    pub auto_remove: bool,
-    /// Which supervisor watches it: the Compose project's name, or None for one of its own.
-    pub supervisor: Option<String>,
-}
-
-/// Something mounted into a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// An absolute path in the container.
-    pub target: String,
-    pub read_only: bool,
-    pub source: MountSource,
-}
-
-/// What is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MountSource {
-    /// A file or directory of the host, with all mounts below it. Propagation as `rprivate`, `rslave` …
-    Bind {
-        path: PathBuf,
-        create: bool,
-        propagation: Option<String>,
-    },
-    /// A volume, by name; filled from the image when first used, unless `nocopy`.
-    Volume {
-        name: String,
-        nocopy: bool,
-        subpath: Option<String>,
-    },
-    /// A new volume of this container alone.
-    Anonymous,
-    Tmpfs {
-        size: Option<u64>,
-        mode: Option<u32>,
-    },
-    /// A file with this content (a config or secret): on a tmpfs, never on disk.
-    Content {
-        bytes: Vec<u8>,
-        uid: u32,
-        gid: u32,
-        mode: u32,
-    },
-}
-
-/// Which network namespace a container is in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NetworkMode {
-    /// Its own, plugged into these.
-    Plugs(Vec<Plug>),
-    /// Its own, with `lo` only.
-    None,
-    Host,
-    /// That of another container, by id.
-    Container(String),
-}
-
-/// Resource limits; None and 0 mean no limit.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Bytes.
-    pub memory: Option<u64>,
-    /// Bytes.
-    pub memory_reservation: Option<u64>,
-    /// Memory and swap together, in bytes; -1 for no limit.
-    pub memory_swap: Option<i64>,
-    /// CPUs, such as 1.5.
-    pub cpus: Option<f64>,
-    pub cpu_shares: Option<u64>,
-    /// `0-3,7`.
-    pub cpuset: Option<String>,
-    pub pids: Option<i64>,
-    pub oom_score_adj: Option<i32>,
-}
-
-/// What happens when a container's program ends by itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Restart {
-    #[default]
-    No,
-    Always,
-    UnlessStopped,
-    /// If the exit status is not 0; at most so many times in a row, 0 without end.
-    OnFailure(u32),
-}
+pub use wanted::Below;
+pub use wanted::BlockIo;
+pub use wanted::Ipc;
+pub use wanted::Limits;
+pub use wanted::LogDriver;
+pub use wanted::Logging;
+pub use wanted::Mount;
+pub use wanted::MountSource;
+pub use wanted::NetworkMode;
+pub use wanted::Restart;
+pub use wanted::Share;
+pub use wanted::Wanted;
 
 /// A container as it is on disk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

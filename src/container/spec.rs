@@ -1,50 +1,41 @@
 //! From what is wanted to an OCI runtime configuration. Built anew for every start and exec, from the record alone.
 
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::fs::MetadataExt;
+mod devices;
+mod limits;
+mod mounts;
+mod namespaces;
+
 use std::path::Path;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use oci_spec::runtime::Linux;
-use oci_spec::runtime::LinuxCpu;
-use oci_spec::runtime::LinuxDevice;
-use oci_spec::runtime::LinuxDeviceCgroup;
-use oci_spec::runtime::LinuxDeviceType;
-use oci_spec::runtime::LinuxMemory;
-use oci_spec::runtime::LinuxNamespaceType;
-use oci_spec::runtime::LinuxPids;
-use oci_spec::runtime::LinuxResources;
-use oci_spec::runtime::Mount as SpecMount;
 use oci_spec::runtime::PosixRlimit;
 use oci_spec::runtime::PosixRlimitBuilder;
 use oci_spec::runtime::PosixRlimitType;
 use oci_spec::runtime::Process;
 use oci_spec::runtime::Spec;
 
-use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
 use crate::runtime;
 use crate::runtime::User;
-use crate::volume;
 
 use super::Container;
-use super::Limits;
-use super::Mount;
-use super::MountSource;
 use super::NetworkMode;
-use super::Wanted;
-use super::files;
 use super::init;
-use super::record;
+
+pub(super) use limits::apply as apply_limits;
+pub(super) use mounts::bind;
 
 /// Docker's search path for programs.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The period that a share of the CPUs is counted in, in microseconds.
-const CPU_PERIOD: u64 = 100_000;
+/// The cgroup that the containers' are made in.
+const OUR_CGROUP: &str = "coracle";
+
+/// In the directory of a run: where the cgroup is, if it is not where it usually is.
+pub(super) const CGROUP_NOTE: &str = "cgroup";
 
 /// Builds a container's configuration; `user` is what its root's files say of the wanted user.
 ///
@@ -52,30 +43,68 @@ const CPU_PERIOD: u64 = 100_000;
 /// A setting that has no meaning here; a container, named as a partner, that does not run.
 pub(super) fn build(home: &Home, container: &Container, user: &User) -> Result<Spec> {
     let wanted = &container.wanted;
-    let mut spec = runtime::default_spec();
-    spec.set_hostname(Some(hostname(container)));
-    spec.set_domainname(wanted.domainname.clone());
-    let mut process = spec.process().clone().unwrap_or_default();
-    describe_process(&mut process, container, user)?;
-    spec.set_process(Some(process));
-    let mut linux = spec.linux().clone().unwrap_or_default();
-    join_namespaces(home, &mut linux, wanted)?;
-    limit(&mut linux, wanted)?;
-    spec.set_linux(Some(linux));
-    mount(home, &mut spec, container)?;
+    let mut spec = described(container, user)?;
+    if let Some(linux) = spec.linux_mut() {
+        namespaces::join(home, linux, wanted)?;
+        let mut resources = linux.resources().clone().unwrap_or_default();
+        apply_limits(&mut resources, &wanted.limits)?;
+        linux.set_resources(Some(resources));
+        if !wanted.sysctls.is_empty() {
+            let mut sysctls = linux.sysctl().clone().unwrap_or_default();
+            sysctls.extend(wanted.sysctls.clone());
+            linux.set_sysctl(Some(sysctls));
+        }
+    }
+    mounts::add(home, &mut spec, container)?;
     if let Some(root) = spec.root_mut() {
         root.set_readonly(Some(wanted.read_only));
     }
     runtime::apply_trust(&mut spec, &wanted.trust)?;
-    add_devices(&mut spec, &wanted.devices)?; // after the trust, which sets the rules that these are added to
+    devices::add(&mut spec, wanted)?; // after the trust, which sets the rules that these are added to
     Ok(spec)
+}
+
+/// What one more process in a running container has to know of its configuration: nothing that would have to be looked for on the host.
+///
+/// # Errors
+/// As [`build`].
+pub(super) fn build_for_exec(container: &Container, user: &User) -> Result<Spec> {
+    let mut spec = described(container, user)?;
+    runtime::apply_trust(&mut spec, &container.wanted.trust)?;
+    Ok(spec)
+}
+
+/// The default configuration with names, the process and the namespaces.
+fn described(container: &Container, user: &User) -> Result<Spec> {
+    let wanted = &container.wanted;
+    let mut spec = runtime::default_spec();
+    spec.set_hostname(Some(hostname(container)));
+    spec.set_domainname(wanted.domainname.clone());
+    if !wanted.annotations.is_empty() {
+        spec.set_annotations(Some(wanted.annotations.clone().into_iter().collect()));
+    }
+    let mut process = spec.process().clone().unwrap_or_default();
+    describe_process(&mut process, container, user)?;
+    spec.set_process(Some(process));
+    if let Some(linux) = spec.linux_mut() {
+        namespaces::leave_out(linux, wanted);
+    }
+    Ok(spec)
+}
+
+/// Refuses a rule for devices that is none.
+///
+/// # Errors
+/// What a rule looks like.
+pub fn check_device_rule(text: &str) -> Result<()> {
+    devices::rule(text).map(drop).map_err(|reason| Failure::new(format!("cannot set the device rule `{text}`")).because(reason))
 }
 
 pub(super) fn hostname(container: &Container) -> String {
     let own = container.wanted.hostname.clone();
-    own.unwrap_or_else(|| match container.wanted.network {
-        NetworkMode::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        _ => short_id(&container.id).to_owned(),
+    own.unwrap_or_else(|| match container.wanted.uts_host || container.wanted.network == NetworkMode::Host {
+        true => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        false => short_id(&container.id).to_owned(),
     })
 }
 
@@ -84,9 +113,16 @@ pub(super) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// Where a container's cgroup is, below the one we were started in.
-pub(super) fn cgroup_path(id: &str) -> PathBuf {
-    Path::new("coracle").join(id)
+/// Where a container's cgroup is below every hierarchy's mount.
+pub(super) fn cgroup_path(container: &Container) -> PathBuf {
+    let parent = container.wanted.cgroup_parent.as_deref().map(|parent| parent.trim_start_matches('/')).filter(|parent| !parent.is_empty());
+    Path::new(parent.unwrap_or(OUR_CGROUP)).join(&container.id)
+}
+
+/// Where the cgroup of a container is of which nothing but its id and the directory of its run is known.
+pub(super) fn cgroup_of_unknown(home: &Home, id: &str) -> PathBuf {
+    let noted = std::fs::read_to_string(home.container_run(id).join(CGROUP_NOTE)).ok();
+    noted.filter(|path| !path.is_empty()).map_or_else(|| Path::new(OUR_CGROUP).join(id), PathBuf::from)
 }
 
 fn describe_process(process: &mut Process, container: &Container, user: &User) -> Result<()> {
@@ -158,230 +194,9 @@ pub fn ulimit(name: &str, soft: u64, hard: u64) -> Result<PosixRlimit> {
     built.map_err(|error| Failure::new(format!("cannot set ulimit `{name}`")).because(error).exit(125))
 }
 
-fn join_namespaces(home: &Home, linux: &mut Linux, wanted: &Wanted) -> Result<()> {
-    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
-    let mut leave_out = |kind| namespaces.retain(|namespace| namespace.typ() != kind);
-    if wanted.pid_host {
-        leave_out(LinuxNamespaceType::Pid);
-    }
-    if wanted.ipc_host {
-        leave_out(LinuxNamespaceType::Ipc);
-    }
-    match &wanted.network {
-        NetworkMode::Plugs(_) | NetworkMode::None => {}
-        NetworkMode::Host => leave_out(LinuxNamespaceType::Network),
-        NetworkMode::Container(id) => {
-            let path = PathBuf::from(format!("/proc/{}/ns/net", partner_pid(home, id)?));
-            for namespace in namespaces.iter_mut().filter(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
-                namespace.set_path(Some(path.clone()));
-            }
-        }
-    }
-    linux.set_namespaces(Some(namespaces));
-    Ok(())
-}
-
-fn partner_pid(home: &Home, id: &str) -> Result<i32> {
-    let what = || Failure::new(format!("cannot join the network of container `{}`", short_id(id))).exit(125);
-    let state = record::state(home, id).map_err(|_| what().because("it is not there"))?;
-    match state.has_process() {
-        true => Ok(state.pid),
-        false => Err(what().because("it is not running").hint("start it first")),
-    }
-}
-
-fn limit(linux: &mut Linux, wanted: &Wanted) -> Result<()> {
-    let mut resources = linux.resources().clone().unwrap_or_default();
-    apply_limits(&mut resources, &wanted.limits);
-    linux.set_resources(Some(resources));
-    if !wanted.sysctls.is_empty() {
-        let mut sysctls = linux.sysctl().clone().unwrap_or_default();
-        sysctls.extend(wanted.sysctls.clone());
-        linux.set_sysctl(Some(sysctls));
-    }
-    Ok(())
-}
-
-/// What limits mean to the kernel.
-pub(super) fn apply_limits(resources: &mut LinuxResources, limits: &Limits) {
-    let bytes = |value: Option<u64>| value.filter(|value| *value > 0).and_then(|value| i64::try_from(value).ok());
-    let mut memory = LinuxMemory::default();
-    memory.set_limit(bytes(limits.memory));
-    memory.set_reservation(bytes(limits.memory_reservation));
-    // Docker: as much swap as memory, unless told otherwise.
-    let doubled = memory.limit().and_then(|limit| limit.checked_mul(2));
-    memory.set_swap(limits.memory_swap.filter(|swap| *swap != 0).or(doubled));
-    if memory != LinuxMemory::default() {
-        resources.set_memory(Some(memory));
-    }
-    let mut cpu = LinuxCpu::default();
-    if let Some(cpus) = limits.cpus.filter(|cpus| *cpus > 0.0) {
-        cpu.set_quota(Some((cpus * CPU_PERIOD as f64).round() as i64)).set_period(Some(CPU_PERIOD));
-    }
-    cpu.set_shares(limits.cpu_shares.filter(|shares| *shares > 0));
-    cpu.set_cpus(limits.cpuset.clone().filter(|cpus| !cpus.is_empty()));
-    if cpu != LinuxCpu::default() {
-        resources.set_cpu(Some(cpu));
-    }
-    if let Some(limit) = limits.pids.filter(|limit| *limit > 0) {
-        let mut pids = LinuxPids::default();
-        pids.set_limit(limit);
-        resources.set_pids(Some(pids));
-    }
-}
-
-/// Our own files, the user's mounts and what they need of the default ones, in the order of their depth.
-fn mount(home: &Home, spec: &mut Spec, container: &Container) -> Result<()> {
-    let wanted = &container.wanted;
-    let mut mounts: Vec<SpecMount> = files::mounts(home, container);
-    if wanted.init {
-        init::check()?;
-        mounts.push(bind(&std::env::current_exe().doing(|| "cannot find our own program")?, init::INSIDE, &["ro"]));
-    }
-    for (number, wanted_mount) in wanted.mounts.iter().enumerate() {
-        mounts.retain(|other| other.destination() != Path::new(&wanted_mount.target));
-        mounts.push(spec_mount(home, container, number, wanted_mount)?);
-    }
-    mounts.sort_by_key(|mount| mount.destination().components().count());
-    let mut all = spec.mounts().clone().unwrap_or_default();
-    all.retain(|default| !mounts.iter().any(|mount| mount.destination() == default.destination()));
-    for default in &mut all {
-        adjust_default(default, wanted);
-    }
-    all.extend(mounts);
-    spec.set_mounts(Some(all));
-    Ok(())
-}
-
-fn adjust_default(mount: &mut SpecMount, wanted: &Wanted) {
-    let destination = mount.destination().clone();
-    if destination == Path::new("/dev/shm") {
-        if wanted.ipc_host {
-            *mount = bind(Path::new("/dev/shm"), "/dev/shm", &[]);
-        } else if let Some(size) = wanted.shm_size.filter(|size| *size > 0) {
-            let mut options = mount.options().clone().unwrap_or_default();
-            options.retain(|option| !option.starts_with("size="));
-            options.push(format!("size={size}"));
-            mount.set_options(Some(options));
-        }
-    }
-    if destination == Path::new("/dev/mqueue") && wanted.ipc_host {
-        *mount = bind(Path::new("/dev/mqueue"), "/dev/mqueue", &[]);
-    }
-}
-
-/// A recursive, private bind mount.
-pub(super) fn bind(source: &Path, target: &str, more: &[&str]) -> SpecMount {
-    let mut mount = SpecMount::default();
-    let options = ["rbind", "rprivate"].iter().chain(more).map(|option| (*option).to_owned()).collect();
-    mount.set_destination(target.into()).set_typ(Some("bind".into())).set_source(Some(source.into())).set_options(Some(options));
-    mount
-}
-
-fn spec_mount(home: &Home, container: &Container, number: usize, mount: &Mount) -> Result<SpecMount> {
-    let access: &[&str] = if mount.read_only { &["ro"] } else { &[] };
-    Ok(match &mount.source {
-        MountSource::Bind { path, propagation, .. } => {
-            let mut bound = bind(path, &mount.target, access);
-            if let (Some(propagation), Some(options)) = (propagation, bound.options_mut()) {
-                options.retain(|option| option != "rprivate");
-                options.push(propagation.clone());
-            }
-            bound
-        }
-        MountSource::Volume { name, subpath, .. } => {
-            let directory = volume::directory(home, name);
-            let source = match subpath {
-                Some(subpath) => inside(&directory, subpath)?,
-                None => directory,
-            };
-            bind(&source, &mount.target, access)
-        }
-        MountSource::Anonymous => {
-            return Err(Failure::new(format!("cannot mount at `{}`", mount.target)).because("the record names no volume for it"));
-        }
-        MountSource::Tmpfs { size, mode } => tmpfs(mount, *size, *mode),
-        MountSource::Content { .. } => bind(&files::content_path(home, &container.id, number), &mount.target, &["ro"]),
-    })
-}
-
-/// A part of a volume; a link in it must not lead out.
-fn inside(directory: &Path, subpath: &str) -> Result<PathBuf> {
-    let what = || format!("cannot mount `{subpath}` of the volume");
-    let whole = directory.canonicalize().doing(what)?;
-    let part = whole.join(subpath.trim_start_matches('/')).canonicalize().doing(what)?;
-    match part.starts_with(&whole) {
-        true => Ok(part),
-        false => Err(Failure::new(what()).because("it leads out of the volume")),
-    }
-}
-
-fn tmpfs(mount: &Mount, size: Option<u64>, mode: Option<u32>) -> SpecMount {
-    let mut options: Vec<String> = ["nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
-    options.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
-    options.extend(size.map(|size| format!("size={size}")));
-    options.extend(mount.read_only.then(|| "ro".to_owned()));
-    let mut mounted = SpecMount::default();
-    mounted
-        .set_destination(PathBuf::from(&mount.target))
-        .set_typ(Some("tmpfs".into()))
-        .set_source(Some("tmpfs".into()))
-        .set_options(Some(options));
-    mounted
-}
-
-fn add_devices(spec: &mut Spec, wanted: &[(String, String, String)]) -> Result<()> {
-    let Some(linux) = spec.linux_mut().as_mut().filter(|_| !wanted.is_empty()) else { return Ok(()) };
-    let mut devices = linux.devices().clone().unwrap_or_default();
-    let mut resources = linux.resources().clone().unwrap_or_default();
-    let mut rules = resources.devices().clone().unwrap_or_default();
-    for (host, inside, access) in wanted {
-        let device = device(host, inside)?;
-        let mut rule = LinuxDeviceCgroup::from(&device);
-        rule.set_access(Some(if access.is_empty() { "rwm".to_owned() } else { access.clone() }));
-        devices.push(device);
-        rules.push(rule);
-    }
-    resources.set_devices(Some(rules));
-    linux.set_devices(Some(devices)).set_resources(Some(resources));
-    Ok(())
-}
-
-fn device(host: &str, inside: &str) -> Result<LinuxDevice> {
-    let what = || format!("cannot give device `{host}` to the container");
-    let metadata = std::fs::metadata(host).doing(what).map_err(|failure| failure.exit(125))?;
-    let kind = match metadata.file_type() {
-        kind if kind.is_char_device() => LinuxDeviceType::C,
-        kind if kind.is_block_device() => LinuxDeviceType::B,
-        _ => return Err(Failure::new(what()).because("it is not a device").exit(125)),
-    };
-    let mut device = LinuxDevice::default();
-    device
-        .set_path(if inside.is_empty() { host.into() } else { inside.into() })
-        .set_typ(kind)
-        .set_major(i64::from(rustix::fs::major(metadata.rdev())))
-        .set_minor(i64::from(rustix::fs::minor(metadata.rdev())))
-        .set_file_mode(Some(metadata.mode() & 0o7777))
-        .set_uid(Some(metadata.uid()))
-        .set_gid(Some(metadata.gid()));
-    Ok(device)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_are_written_as_docker_means_them() {
-        let limits = Limits { memory: Some(1 << 20), cpus: Some(1.5), pids: Some(0), ..Limits::default() };
-        let mut resources = LinuxResources::default();
-        apply_limits(&mut resources, &limits);
-        let memory = resources.memory().unwrap();
-        assert_eq!((memory.limit(), memory.swap()), (Some(1 << 20), Some(2 << 20)));
-        let cpu = resources.cpu().clone().unwrap();
-        assert_eq!((cpu.quota(), cpu.period()), (Some(150_000), Some(100_000)));
-        assert!(resources.pids().is_none());
-    }
 
     #[test]
     fn a_variable_is_replaced_added_or_taken_away() {
@@ -396,16 +211,5 @@ mod tests {
     fn an_unknown_ulimit_is_refused() {
         assert!(ulimit("nofile", 1, 2).is_ok());
         assert_eq!(ulimit("nofiles", 1, 2).unwrap_err().status(), 125);
-    }
-
-    #[test]
-    fn a_link_does_not_lead_out_of_a_volume() {
-        let root = tempfile::tempdir().unwrap();
-        let volume = root.path().join("v");
-        std::fs::create_dir_all(volume.join("in")).unwrap();
-        std::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
-        assert!(inside(&volume, "in").is_ok());
-        assert!(inside(&volume, "out").is_err());
-        assert!(inside(&volume, "../..").is_err());
     }
 }

@@ -40,7 +40,7 @@ pub fn usage(home: &Home, container: &Container) -> Result<Option<Usage>> {
         return Ok(None);
     }
     // One that ends meanwhile has no cgroup any more.
-    let Ok(used) = (Cgroup { path: spec::cgroup_path(&container.id) }).usage() else { return Ok(None) };
+    let Ok(used) = (Cgroup { path: spec::cgroup_path(container) }).usage() else { return Ok(None) };
     let (received, sent) = match container.wanted.network {
         // The host's traffic is not the container's.
         NetworkMode::Host => (0, 0),

@@ -23,6 +23,7 @@ use crate::place::Home;
 use crate::runtime;
 use crate::runtime::Root;
 use crate::volume;
+use crate::volume::Origin;
 
 use super::MountSource;
 use super::Wanted;
@@ -37,7 +38,12 @@ pub(super) fn fill(home: &Home, wanted: &Wanted) -> Result<()> {
     let mut root: Option<OwnedFd> = None;
     for mount in &wanted.mounts {
         let MountSource::Volume { name, nocopy: false, subpath: None } = &mount.source else { continue };
-        let directory = volume::directory(home, name);
+        let directory = match volume::origin(home, name)? {
+            Origin::Directory(directory) => directory,
+            Origin::Bind { path, .. } if path.is_dir() => path,
+            // A file, or what is there only while a container has it mounted.
+            Origin::Bind { .. } | Origin::Filesystem { .. } => continue,
+        };
         let opened = open_directory(&directory).doing(|| format!("cannot open volume `{name}`"))?;
         // Two containers that are made at once fill it once.
         rustix::fs::flock(&opened, FlockOperation::LockExclusive)

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::path::PathBuf;
 
 use oci_spec::runtime::Mount;
 use rustix::fs::CWD;
@@ -18,12 +20,16 @@ use rustix::mount::MoveMountFlags;
 use rustix::mount::OpenTreeFlags;
 use rustix::mount::UnmountFlags;
 
+use super::Root;
 use super::cgroup::Hierarchy;
 use super::cgroup_mount;
+use super::namespaces;
 use super::options::Options;
 use super::path::Kind;
+use super::path::open_in_root;
 use super::path::open_or_make;
 use super::path::open_without_links;
+use super::root::open_root;
 use super::talk::During;
 use super::talk::Step;
 use super::talk::Trouble;
@@ -51,10 +57,26 @@ fn prepare_one(mount: &Mount) -> Step<Prepared<'_>> {
         options.bind = Some(Reach::One);
     }
     let source = match options.bind {
-        None => None,
         Some(reach) => Some(open_source(mount, reach)?),
+        None => stack(mount, &mut options)?,
     };
+    if let Some(name) = mount.source().as_ref().filter(|_| source.is_none()) {
+        options.parameters.insert(0, ("source".to_owned(), Some(name.to_string_lossy().into_owned())));
+    }
     Ok(Prepared { mount, options, source })
+}
+
+/// Stacks the layers that a read-only overlay names (`lowerdir+=`, the uppermost first).
+fn stack(mount: &Mount, options: &mut Options) -> Step<Option<OwnedFd>> {
+    let (layers, rest) = std::mem::take(&mut options.parameters).into_iter().partition::<Vec<_>, _>(|(key, _)| key == "lowerdir+");
+    options.parameters = rest;
+    if mount.typ().as_deref() != Some("overlay") || layers.is_empty() {
+        options.parameters.extend(layers);
+        return Ok(None);
+    }
+    let layers = layers.into_iter().rev().filter_map(|(_, layer)| layer.map(PathBuf::from)).collect();
+    let stacked = open_root(&Root::Layers(layers));
+    stacked.map(Some).map_err(|failure| Trouble::new(failure.to_string().replace("error: ", "").replace("\n  because: ", ": ")))
 }
 
 /// Copies the mount of a host's file or directory.
@@ -62,10 +84,21 @@ fn open_source(mount: &Mount, reach: Reach) -> Step<OwnedFd> {
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
     let recursive = if reach == Reach::Tree { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | recursive;
-    match rustix::mount::open_tree(CWD, source, flags) {
+    let opened = match elsewhere(source) {
+        Some((pid, inside)) => namespaces::visit_mounts(pid, || rustix::mount::open_tree(CWD, inside, flags)),
+        None => rustix::mount::open_tree(CWD, source, flags),
+    };
+    match opened {
         Err(Errno::NOENT) => Err(Trouble::new(format!("bind source path does not exist: {}", source.display()))),
         outcome => outcome.during(|| format!("open {} to mount it on {}", source.display(), mount.destination().display())),
     }
+}
+
+/// A path as another process sees it: `/proc/PID/root/PATH`. The kernel lets nobody copy a mount of another namespace from outside.
+fn elsewhere(source: &Path) -> Option<(i32, PathBuf)> {
+    let mut parts = source.strip_prefix("/proc").ok()?.components();
+    let pid = parts.next()?.as_os_str().to_str()?.parse().ok()?;
+    (parts.next()?.as_os_str() == "root").then(|| Path::new("/").join(parts.as_path())).map(|inside| (pid, inside))
 }
 
 /// Stops mounts and unmounts of this mount namespace from reaching the host's.
@@ -103,7 +136,11 @@ fn mount_one(root: &OwnedFd, prepared: Prepared<'_>, hierarchies: &[Hierarchy]) 
     let Prepared { mount, options, source } = prepared;
     let destination = mount.destination();
     if let Some(source) = source {
-        return bind(root, destination, &options, &source).during(|| format!("mount {} on {}", source_name(mount), destination.display()));
+        let mounted = match options.parameters.iter().find(|(key, _)| key == "subpath") {
+            Some((_, Some(part))) => attach_part(root, destination, &source, Path::new(part)),
+            _ => bind(root, destination, &options, &source),
+        };
+        return mounted.during(|| format!("mount {} on {}", source_name(mount), destination.display()));
     }
     let kind = mount.typ().as_deref().unwrap_or("none");
     let outcome = match kind {
@@ -171,6 +208,16 @@ fn bind(root: &OwnedFd, destination: &Path, options: &Options, source: &OwnedFd)
     propagate(source, options)?;
     let is_directory = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode) == FileType::Directory;
     attach(root, destination, source, if is_directory { Kind::Directory } else { Kind::File }, Links::Follow)
+}
+
+/// Attaches a part of a file system that was just made. The kernel copies mounts only of a namespace: so the whole is attached first.
+fn attach_part(root: &OwnedFd, destination: &Path, whole: &OwnedFd, part: &Path) -> io::Result<()> {
+    attach(root, destination, whole, Kind::Directory, Links::Follow)?;
+    let copied = open_in_root(whole, part, OFlags::PATH).and_then(|part| clone_mount(&part, Reach::One));
+    rustix::mount::unmount(format!("/proc/self/fd/{}", whole.as_raw_fd()), UnmountFlags::DETACH)?;
+    let part = copied?;
+    let is_directory = FileType::from_raw_mode(rustix::fs::fstat(&part)?.st_mode) == FileType::Directory;
+    attach(root, destination, &part, if is_directory { Kind::Directory } else { Kind::File }, Links::Follow)
 }
 
 /// Sets the propagation asked for; private, if none was.

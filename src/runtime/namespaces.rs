@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::LinuxNamespaceType;
 use oci_spec::runtime::Spec;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::talk::During;
 use super::talk::Step;
@@ -99,6 +102,24 @@ fn name(kind: u64) -> &'static str {
         NETWORK => "network",
         _ => "time",
     }
+}
+
+/// Runs `work` with the calling process, which must have one thread, in the mount namespace of another one; there, paths mean what they
+/// mean to that process.
+pub(super) fn visit_mounts<T>(pid: i32, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let open = |path: String| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let (own, theirs) = (open("/proc/self/ns/mnt".to_owned())?, open(format!("/proc/{pid}/ns/mnt"))?);
+    let enter = |namespace: &OwnedFd| {
+        sys::clone::setns(namespace.as_fd(), MOUNT).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PERM))
+    };
+    enter(&theirs)?;
+    let outcome = work();
+    enter(&own)?;
+    // setns(2) leaves us at the root of the namespace, which need not have been ours.
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(".")?;
+    outcome
 }
 
 /// Runs `work` while the children that it makes are born into another PID namespace.

@@ -1,5 +1,7 @@
 //! Volumes: directories with a name and a record that outlive containers.
 
+mod options;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::fs::DirBuilder;
@@ -20,6 +22,8 @@ use crate::journal;
 use crate::place::Home;
 use crate::state;
 use crate::units;
+
+pub use options::Origin;
 
 const VERSION: u32 = 1;
 
@@ -50,12 +54,13 @@ pub struct Wanted {
 /// Makes a volume, or finds the one that has the name already.
 ///
 /// # Errors
-/// A bad name; a store that cannot be written.
+/// A bad name; options that are none; a store that cannot be written.
 pub fn create(home: &Home, wanted: &Wanted) -> Result<Volume> {
     let name = match &wanted.name {
         Some(name) => checked(name)?.to_owned(),
         None => state::random_hex(),
     };
+    check(wanted)?;
     if let Some(volume) = find(home, &name)? {
         return Ok(volume);
     }
@@ -83,6 +88,26 @@ pub fn create(home: &Home, wanted: &Wanted) -> Result<Volume> {
             find(home, &name)?.ok_or_else(|| Failure::new(format!("cannot create volume `{name}`")).because("its record is missing"))
         }
     }
+}
+
+/// Refuses what no volume can be made of, as [`create`] would.
+///
+/// # Errors
+/// Options that contradict each other or that nobody knows.
+pub fn check(wanted: &Wanted) -> Result<()> {
+    options::check(&wanted.options).map_err(|failure| match &wanted.name {
+        Some(name) => failure.within(format!("cannot create volume `{name}`")),
+        None => failure,
+    })
+}
+
+/// Where the content of a volume comes from; one without a record is a directory of the store.
+///
+/// # Errors
+/// A record that cannot be read; a server that cannot be found.
+pub fn origin(home: &Home, name: &str) -> Result<Origin> {
+    let options = find(home, name)?.map(|volume| volume.options).unwrap_or_default();
+    options::origin(&options, directory(home, name))
 }
 
 /// Whether our volume got the name, or another one that was made at the same moment.

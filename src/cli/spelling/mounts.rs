@@ -4,6 +4,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::compose::short;
+use crate::container::Below;
 use crate::container::Mount;
 use crate::container::MountSource;
 use crate::units;
@@ -26,7 +27,7 @@ pub fn volume(text: &str) -> Result<Mount, String> {
     let is_path = source.starts_with(['/', '.', '~']);
     let source = match source {
         "" => MountSource::Anonymous,
-        path if is_path => MountSource::Bind { path: host_path(path)?, create: true, propagation: None },
+        path if is_path => MountSource::Bind { path: host_path(path)?, create: true, propagation: None, below: Below::Shown },
         name => MountSource::Volume { name: name.to_owned(), nocopy: false, subpath: None },
     };
     let mut mount = Mount { target: target_path(target)?, read_only: false, source };
@@ -98,6 +99,7 @@ struct Keys {
     size: Option<u64>,
     mode: Option<u32>,
     create: bool,
+    below: Below,
 }
 
 /// Reads one `--mount`: `type=bind,source=/a,target=/b,readonly`.
@@ -126,8 +128,21 @@ impl Keys {
             "readonly" | "ro" => self.read_only = truth()?,
             "bind-propagation" if is_propagation(value) => self.propagation = Some(value.to_owned()),
             "bind-create-src" => self.create = truth()?,
+            "bind-nonrecursive" if truth()? => self.below = Below::Hidden,
+            "bind-nonrecursive" => {}
+            "bind-recursive" => {
+                self.below = match value {
+                    "enabled" | "readonly" => Below::Shown,
+                    "writable" => Below::ShownWritable,
+                    "disabled" => Below::Hidden,
+                    _ => return Err(format!("`{value}` is none of enabled, disabled, writable, readonly")),
+                }
+            }
+            // There is no other, and nothing is cached between host and container.
+            "volume-driver" if value == "local" => {}
+            "consistency" => {}
             "volume-nocopy" => self.nocopy = truth()?,
-            "volume-subpath" => self.subpath = Some(value.to_owned()),
+            "volume-subpath" | "image-subpath" => self.subpath = Some(value.to_owned()),
             "tmpfs-size" => self.size = Some(units::bytes(value).map_err(|failure| failure.what().to_owned())?),
             "tmpfs-mode" => self.mode = Some(short::octal(value)?),
             _ => return Err(format!("`{word}` is unknown here")),
@@ -138,14 +153,16 @@ impl Keys {
     fn source_of(self) -> Result<MountSource, String> {
         match (self.kind.as_str(), self.source) {
             ("bind", Some(source)) => {
-                Ok(MountSource::Bind { path: host_path(&source)?, create: self.create, propagation: self.propagation })
+                Ok(MountSource::Bind { path: host_path(&source)?, create: self.create, propagation: self.propagation, below: self.below })
             }
             ("bind", None) => Err("a bind mount needs a source".to_owned()),
             ("volume", Some(name)) => Ok(MountSource::Volume { name, nocopy: self.nocopy, subpath: self.subpath }),
             ("volume", None) => Ok(MountSource::Anonymous),
-            ("tmpfs", None) => Ok(MountSource::Tmpfs { size: self.size, mode: self.mode }),
+            ("image", Some(name)) => Ok(MountSource::Image { name, id: String::new(), layers: Vec::new(), subpath: self.subpath }),
+            ("image", None) => Err("an image mount needs a source".to_owned()),
+            ("tmpfs", None) => Ok(MountSource::Tmpfs { size: self.size, mode: self.mode, options: Vec::new() }),
             ("tmpfs", Some(_)) => Err("a tmpfs has no source".to_owned()),
-            (other, _) => Err(format!("the type `{other}` is none of bind, volume, tmpfs")),
+            (other, _) => Err(format!("the type `{other}` is none of bind, volume, tmpfs, image")),
         }
     }
 }
@@ -156,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_form_of_a_volume_is_read() {
-        let bind = |path: &str| MountSource::Bind { path: path.into(), create: true, propagation: None };
+        let bind = |path: &str| MountSource::Bind { path: path.into(), create: true, propagation: None, below: Below::Shown };
         let named = |nocopy| MountSource::Volume { name: "db".to_owned(), nocopy, subpath: None };
         let table = [
             ("/data", MountSource::Anonymous, false),
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn long_mounts_are_read() {
-        let tmpfs_source = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777) };
+        let tmpfs_source = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777), options: Vec::new() };
         let expected = Mount { target: "/run".to_owned(), read_only: false, source: tmpfs_source };
         assert_eq!(mount("type=tmpfs,target=/run,tmpfs-size=64m,tmpfs-mode=1777"), Ok(expected));
         assert!(mount("type=bind,source=/a,dst=/b,ro").is_ok_and(|mount| mount.read_only));

@@ -11,22 +11,34 @@ use crate::compose::observe::FoundContainer;
 use crate::compose::observe::recipe_path;
 use crate::compose::plan::Action;
 use crate::container;
+use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::Volumes;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::image;
+use crate::image::Image;
+use crate::place::Home;
 use crate::state;
 
 /// Peers that are still to be made: for a check only.
-pub(super) struct Pending;
+pub(super) struct Pending<'a>(pub(super) &'a Home);
 
-impl Peers for Pending {
+impl Peers for Pending<'_> {
     fn of_service(&self, service: &str) -> Option<String> {
         Some(service.to_owned())
     }
 
     fn of_name(&self, name: &str) -> Option<String> {
         Some(name.to_owned())
+    }
+
+    fn mounts_of(&self, _: &str) -> Vec<Mount> {
+        Vec::new()
+    }
+
+    fn image(&self, name: &str) -> Option<Image> {
+        image::find(self.0, name).ok().flatten()
     }
 }
 
@@ -39,6 +51,14 @@ impl Peers for Work<'_> {
 
     fn of_name(&self, name: &str) -> Option<String> {
         container::find(self.job.home, name).ok().map(|found| found.id)
+    }
+
+    fn mounts_of(&self, id: &str) -> Vec<Mount> {
+        container::find(self.job.home, id).map(|found| found.wanted.mounts).unwrap_or_default()
+    }
+
+    fn image(&self, name: &str) -> Option<Image> {
+        image::find(self.job.home, name).ok().flatten()
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::compose::convert::Peers;
 use crate::compose::model::FileObject;
 use crate::compose::model::Grant;
 use crate::compose::model::Project;
@@ -12,6 +13,7 @@ use crate::compose::model::Service;
 use crate::compose::model::ServiceVolume;
 use crate::compose::recipe;
 use crate::compose::short;
+use crate::container::Below;
 use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::Wanted;
@@ -22,9 +24,13 @@ use crate::units;
 /// Docker's mode of configs and secrets.
 const READABLE: u32 = 0o444;
 
-pub(super) fn apply(project: &Project, service: &Service, wanted: &mut Wanted) -> Result<()> {
+pub(super) fn apply(project: &Project, service: &Service, wanted: &mut Wanted, peers: &dyn Peers) -> Result<()> {
+    for text in &service.volumes_from {
+        let mounts = borrowed(text, peers).map_err(|failure| failure.within(format!("cannot take over the volumes of `{text}`")))?;
+        mounts.into_iter().for_each(|mount| put(wanted, mount));
+    }
     for volume in &service.volumes {
-        let source = source(project, volume).map_err(|failure| failure.within(format!("cannot mount at `{}`", volume.target)))?;
+        let source = source(project, volume, peers).map_err(|failure| failure.within(format!("cannot mount at `{}`", volume.target)))?;
         put(wanted, Mount { target: volume.target.clone(), read_only: volume.read_only, source });
     }
     for text in &service.tmpfs {
@@ -50,7 +56,23 @@ fn put(wanted: &mut Wanted, mount: Mount) {
     wanted.mounts.push(mount);
 }
 
-fn source(project: &Project, volume: &ServiceVolume) -> Result<MountSource> {
+/// The mounts that `service[:ro]` or `container:name[:ro]` stands for.
+fn borrowed(text: &str, peers: &dyn Peers) -> Result<Vec<Mount>> {
+    let (id, mode) = match text.strip_prefix("container:") {
+        Some(rest) => {
+            let (name, mode) = rest.split_once(':').unwrap_or((rest, "rw"));
+            (peers.of_name(name), mode)
+        }
+        None => {
+            let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+            (peers.of_service(name), mode)
+        }
+    };
+    let id = id.ok_or_else(|| Failure::new("there is no container of it"))?;
+    short::borrowed(peers.mounts_of(&id), mode).map_err(Failure::new)
+}
+
+fn source(project: &Project, volume: &ServiceVolume, peers: &dyn Peers) -> Result<MountSource> {
     let option = |part: &Option<Map<String, Value>>, name: &str| part.as_ref().and_then(|part| part.get(name)).cloned();
     let text = |part, name| option(part, name).and_then(|value| value.as_str().map(str::to_owned));
     let truth = |part, name| option(part, name).and_then(|value| value.as_bool());
@@ -58,8 +80,15 @@ fn source(project: &Project, volume: &ServiceVolume) -> Result<MountSource> {
         ("bind", Some(path)) => Ok(MountSource::Bind {
             path: project.directory.join(path),
             create: truth(&volume.bind, "create_host_path").unwrap_or(true),
-            propagation: text(&volume.bind, "propagation"),
+            propagation: text(&volume.bind, "propagation").filter(|text| !text.is_empty()),
+            below: match text(&volume.bind, "recursive").as_deref() {
+                None | Some("" | "enabled" | "readonly") => Below::Shown,
+                Some("writable") => Below::ShownWritable,
+                Some("disabled") => Below::Hidden,
+                Some(other) => return Err(Failure::new(format!("cannot understand `recursive: {other}`"))),
+            },
         }),
+        ("image", Some(name)) => image_source(name, text(&volume.image, "subpath"), peers),
         ("volume", Some(key)) => Ok(MountSource::Volume {
             name: project.volumes.get(key).map_or_else(|| key.clone(), |volume| volume.name.clone()),
             nocopy: truth(&volume.volume, "nocopy").unwrap_or(false),
@@ -72,11 +101,16 @@ fn source(project: &Project, volume: &ServiceVolume) -> Result<MountSource> {
                 .map(|size| units::bytes(&size))
                 .transpose()?,
             mode: option(&volume.tmpfs, "mode").map(|mode| mode_of(&mode)).transpose()?,
+            options: Vec::new(),
         }),
-        (kind, _) => {
-            Err(Failure::new(format!("volumes of the type `{kind}` cannot be mounted here")).hint("the types are bind, volume and tmpfs"))
-        }
+        (kind, _) => Err(Failure::new(format!("volumes of the type `{kind}` cannot be mounted here"))
+            .hint("the types are bind, volume, tmpfs and image")),
     }
+}
+
+fn image_source(name: &str, subpath: Option<String>, peers: &dyn Peers) -> Result<MountSource> {
+    let image = peers.image(name).ok_or_else(|| Failure::new(format!("there is no image `{name}`")))?;
+    Ok(MountSource::Image { name: name.to_owned(), id: image.id, layers: image.layers, subpath: subpath.filter(|path| !path.is_empty()) })
 }
 
 fn absolute(grant: &Grant, directory: &str) -> String {
@@ -100,7 +134,7 @@ fn granted(project: &Project, (kind, object): (&str, Option<&FileObject>), grant
                 Failure::new(format!("cannot use `{file}`, the file of {kind} `{}`", grant.source)).because("there is no such file")
             );
         }
-        return Ok(MountSource::Bind { path, create: false, propagation: None });
+        return Ok(MountSource::Bind { path, create: false, propagation: None, below: Below::Shown });
     }
     let number = |text: &Option<String>, what: &str| match text.as_deref() {
         None | Some("") => Ok(0),

@@ -7,9 +7,12 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::*;
+use crate::container::Below;
+use crate::container::Ipc;
 use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::NetworkMode;
+use crate::container::Share;
 use crate::image::ImageConfig;
 use crate::image::RunConfig;
 use crate::net::Protocol;
@@ -23,6 +26,17 @@ impl Peers for Nobody {
 
     fn of_name(&self, _: &str) -> Option<String> {
         None
+    }
+
+    fn mounts_of(&self, _: &str) -> Vec<Mount> {
+        let volume = MountSource::Volume { name: "shop_db".to_owned(), nocopy: false, subpath: None };
+        let tmpfs = MountSource::Tmpfs { size: None, mode: None, options: Vec::new() };
+        let mount = |target: &str, source| Mount { target: target.to_owned(), read_only: false, source };
+        vec![mount("/var/lib", volume), mount("/run", tmpfs)]
+    }
+
+    fn image(&self, name: &str) -> Option<Image> {
+        (name == "tools").then(image)
     }
 }
 
@@ -106,8 +120,8 @@ fn mounts_take_the_place_of_the_images_volumes() {
     let mounts = converted(service).unwrap().mounts;
     let find = |target: &str| mounts.iter().find(|mount| mount.target == target).map(|mount| mount.source.clone());
     assert_eq!(find("/data"), Some(MountSource::Volume { name: "shop_db".to_owned(), nocopy: false, subpath: None }));
-    assert_eq!(find("/code"), Some(MountSource::Bind { path: "/src".into(), create: true, propagation: None }));
-    assert_eq!(find("/run"), Some(MountSource::Tmpfs { size: Some(1 << 20), mode: None }));
+    assert_eq!(find("/code"), Some(MountSource::Bind { path: "/src".into(), create: true, propagation: None, below: Below::Shown }));
+    assert_eq!(find("/run"), Some(MountSource::Tmpfs { size: Some(1 << 20), mode: None, options: Vec::new() }));
     assert_eq!(find("/app"), Some(MountSource::Content { bytes: b"hello".to_vec(), uid: 0, gid: 0, mode: 0o444 }));
     assert_eq!(find("/run/secrets/key"), Some(MountSource::Content { bytes: b"s3cret".to_vec(), uid: 7, gid: 0, mode: 0o400 }));
     assert!(mounts.iter().find(|mount| mount.target == "/code").is_some_and(|mount: &Mount| mount.read_only));
@@ -116,26 +130,77 @@ fn mounts_take_the_place_of_the_images_volumes() {
 #[test]
 fn limits_come_from_both_places() {
     let service = json!({
-        "mem_limit": "67108864", "cpus": 0.5, "ulimits": {"nofile": {"soft": 1, "hard": 2}, "nproc": 3},
+        "mem_limit": "67108864", "cpus": 0.5, "ulimits": {"nofile": {"soft": 1, "hard": 2}, "nproc": 3, "core": {}, "stack": {"hard": 5}},
         "deploy": {"resources": {"limits": {"pids": 9, "memory": "1"}}, "restart_policy": {"condition": "on-failure", "max_attempts": 2}},
         "stop_grace_period": "1.5s",
     });
     let wanted = converted(service).unwrap();
     assert_eq!((wanted.limits.memory, wanted.limits.cpus, wanted.limits.pids), (Some(64 << 20), Some(0.5), Some(9)));
-    assert_eq!(wanted.ulimits, [("nofile".to_owned(), 1, 2), ("nproc".to_owned(), 3, 3)]);
+    let expected = [("core", 0, 0), ("nofile", 1, 2), ("nproc", 3, 3), ("stack", 0, 5)];
+    assert_eq!(wanted.ulimits, expected.map(|(name, soft, hard)| (name.to_owned(), soft, hard)));
     assert_eq!((wanted.restart, wanted.stop_timeout), (Restart::OnFailure(2), Some(2)));
 }
 
 #[test]
 fn what_is_not_carried_out_is_named() {
     let service: Service = serde_json::from_value(json!({
-        "x-note": 1, "develop": {}, "links": ["db"], "logging": {"driver": "syslog"}, "gpus": "all", "pid": "service:db",
+        "x-note": 1, "develop": {}, "links": ["db"], "logging": {"driver": "syslog"}, "gpus": "all", "use_api_socket": true,
     }))
     .unwrap();
-    let expected = ["gpus", "logging", "pid: service:db"].map(|key| format!("service `web`: `{key}` is not carried out"));
+    let expected = ["gpus", "logging", "use_api_socket"].map(|key| format!("service `web`: `{key}` is not carried out"));
     let mut found = uncarried("web", &service);
     found.sort();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn namespaces_are_shared_by_name() {
+    let service = json!({"pid": "service:db", "ipc": "service:db", "uts": "host", "cgroup": "host", "userns_mode": "host"});
+    let wanted = converted(service).unwrap();
+    assert_eq!((wanted.pid, wanted.ipc), (Share::Container("id-of-db".to_owned()), Ipc::Container("id-of-db".to_owned())));
+    assert!(wanted.uts_host && wanted.cgroup_host);
+    assert_eq!(converted(json!({"ipc": "shareable"})).unwrap().ipc, Ipc::Shareable);
+    for service in [json!({"pid": "mine"}), json!({"uts": "private"}), json!({"userns_mode": "auto"}), json!({"ipc": "container:gone"})] {
+        assert!(converted(service).is_err());
+    }
+    assert!(converted(json!({"uts": "host", "hostname": "x"})).is_err());
+}
+
+#[test]
+fn volumes_come_from_others() {
+    let mounts = converted(json!({"volumes_from": ["db:ro"], "volumes": [{"type": "image", "source": "tools", "target": "/tools"}]}))
+        .unwrap()
+        .mounts;
+    let borrowed = mounts.iter().find(|mount| mount.target == "/var/lib").unwrap();
+    assert!(borrowed.read_only);
+    assert!(!mounts.iter().any(|mount| mount.target == "/run"), "what does not last is not shared");
+    let image = mounts.iter().find(|mount| mount.target == "/tools").unwrap();
+    assert!(matches!(&image.source, MountSource::Image { id, .. } if id == "sha256:abc"));
+    assert!(converted(json!({"volumes_from": ["db:frozen"]})).is_err());
+    assert!(converted(json!({"volumes_from": ["container:gone"]})).is_err());
+}
+
+#[test]
+fn rare_limits_are_taken_over() {
+    let wanted = converted(json!({
+        "cpu_period": 50000, "cpu_quota": 20000, "mem_swappiness": "10", "oom_kill_disable": true, "cgroup_parent": "/shop",
+        "blkio_config": {"weight": 300, "device_read_bps": [{"Path": "/dev/sda", "Rate": "12582912"}]},
+        "device_cgroup_rules": ["c 1:3 mr"], "annotations": {"a": "b"},
+    }))
+    .unwrap();
+    assert_eq!((wanted.limits.cpu_quota, wanted.limits.swappiness), (Some(20000), Some(10)));
+    assert_eq!(wanted.limits.block_io.read_bps, [("/dev/sda".to_owned(), 12 << 20)]);
+    assert_eq!((wanted.cgroup_parent.as_deref(), wanted.annotations.len()), (Some("/shop"), 1));
+    for service in [
+        json!({"cpus": 1.0, "cpu_quota": 20000}),
+        json!({"cpu_period": 10}),
+        json!({"mem_swappiness": "101"}),
+        json!({"cgroup_parent": "../x"}),
+        json!({"device_cgroup_rules": ["x"]}),
+        json!({"blkio_config": {"weight": 5}}),
+    ] {
+        assert!(converted(service.clone()).is_err(), "{service}");
+    }
 }
 
 #[test]

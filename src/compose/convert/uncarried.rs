@@ -1,5 +1,7 @@
 //! The keys of a service that are understood but not carried out, by name: nothing is ignored silently.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::compose::model::Service;
@@ -16,9 +18,6 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
             keys.push(key.clone());
         }
     }
-    keys.extend((!service.annotations.is_empty()).then(|| "annotations".to_owned()));
-    keys.extend(mode_key("pid", service.pid.as_deref(), &["host", "private"]));
-    keys.extend(mode_key("ipc", service.ipc.as_deref(), &["host", "private", "shareable"]));
     for (network, settings) in &service.networks {
         let rest = settings.iter().flat_map(|settings| settings.rest.keys());
         keys.extend(
@@ -26,7 +25,9 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
         );
     }
     for volume in &service.volumes {
-        let selinux = volume.bind.as_ref().is_some_and(|bind| bind.contains_key("selinux"));
+        // Where there is no SELinux there is nothing to label.
+        let selinux =
+            volume.bind.as_ref().is_some_and(|bind| bind.contains_key("selinux")) && Path::new("/sys/fs/selinux/enforce").exists();
         keys.extend(selinux.then(|| format!("volumes ({}).bind.selinux", volume.target)));
     }
     keys.into_iter().map(|key| format!("service `{name}`: `{key}` is not carried out")).collect()
@@ -43,6 +44,7 @@ fn is_done(key: &str, value: &Value) -> bool {
         }
         // A link without another name is what names on a network are.
         "links" => value.as_array().is_some_and(|links| links.iter().all(|link| link.as_str().is_some_and(is_plain_link))),
+        "isolation" => value.as_str() == Some("default"),
         "runtime" => matches!(value.as_str(), Some("runc" | "crun" | "coracle")),
         _ => false,
     }
@@ -50,8 +52,4 @@ fn is_done(key: &str, value: &Value) -> bool {
 
 fn is_plain_link(link: &str) -> bool {
     link.split_once(':').is_none_or(|(service, alias)| service == alias)
-}
-
-fn mode_key(key: &str, mode: Option<&str>, carried: &[&str]) -> Option<String> {
-    mode.filter(|mode| !mode.is_empty() && !carried.contains(mode)).map(|mode| format!("{key}: {mode}"))
 }

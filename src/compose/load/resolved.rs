@@ -20,6 +20,7 @@ use super::node::Map;
 use super::node::Node;
 use super::node::Path;
 use super::node::Span;
+use super::node::Value;
 use super::session::Fault;
 use super::session::Session;
 use super::shape;
@@ -129,6 +130,19 @@ impl Loaded {
         let Some((last, above)) = keys.split_last() else { return false };
         let map = above.iter().try_fold(&self.tree, |map, key| map.get(key)?.as_map());
         map.and_then(|map| map.get(last)).is_some_and(|node| node.as_map().is_some() || node.as_list().is_some())
+    }
+
+    /// Whether the value that these keys lead to is written, and false: the normal form leaves such a one out.
+    pub(in crate::compose) fn denies(&self, keys: &[&str]) -> bool {
+        let mut node = keys.first().and_then(|key| self.tree.get(key));
+        for key in keys.iter().skip(1) {
+            node = node.and_then(|node| match (node.as_map(), node.as_list()) {
+                (Some(map), _) => map.get(key),
+                (None, Some(list)) => list.get(key.parse::<usize>().ok()?),
+                (None, None) => None,
+            });
+        }
+        node.is_some_and(|node| matches!(node.value, Value::Bool(false)))
     }
 
     fn apply_profiles(&mut self) {

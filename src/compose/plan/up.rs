@@ -141,12 +141,14 @@ fn visit(project: &Project, name: &str, dependencies: Dependencies, (order, on_t
 /// The services that must be there before this one.
 fn needed(service: &Service) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = service.depends_on.keys().cloned().collect();
-    names.extend(shared_service(service).map(str::to_owned));
+    names.extend(joined_services(service).map(str::to_owned));
     names
 }
 
-/// The service whose network, processes or IPC this one shares.
-fn shared_service(service: &Service) -> Option<&str> {
+/// The services whose network, processes, IPC or volumes this one shares: it is joined to their very containers.
+fn joined_services(service: &Service) -> impl Iterator<Item = &str> {
     let modes = [&service.network_mode, &service.pid, &service.ipc];
-    modes.into_iter().flatten().find_map(|mode| mode.strip_prefix("service:"))
+    let shared = modes.into_iter().flatten().filter_map(|mode| mode.strip_prefix("service:"));
+    let borrowed = service.volumes_from.iter().filter(|text| !text.starts_with("container:"));
+    shared.chain(borrowed.map(|text| text.split(':').next().unwrap_or_default()))
 }

@@ -1,6 +1,7 @@
 //! What happens when a container's process has ended: the end is found out, everything is taken back, and it is started again or not.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -82,6 +83,7 @@ pub(super) fn exit_code(wait_status: i32) -> i32 {
 /// What a container has on the host, besides its files.
 pub(super) struct Belongings {
     id: String,
+    cgroup: PathBuf,
     ports: bool,
     network: bool,
 }
@@ -89,17 +91,17 @@ pub(super) struct Belongings {
 impl Belongings {
     pub(super) fn of(container: &Container) -> Belongings {
         let network = matches!(container.wanted.network, NetworkMode::Plugs(_));
-        Belongings { id: container.id.clone(), ports: !container.wanted.ports.is_empty(), network }
+        Belongings { id: container.id.clone(), cgroup: spec::cgroup_path(container), ports: !container.wanted.ports.is_empty(), network }
     }
 
     /// Those of a container of which nothing more is known.
-    pub(super) fn of_unknown(id: &str) -> Belongings {
-        Belongings { id: id.to_owned(), ports: true, network: true }
+    pub(super) fn of_unknown(home: &Home, id: &str) -> Belongings {
+        Belongings { id: id.to_owned(), cgroup: spec::cgroup_of_unknown(home, id), ports: true, network: true }
     }
 
     /// Takes everything back; what is not there is no error, and an error is no reason to stop.
     pub(super) fn give_back(&self, home: &Home) {
-        let cgroup = Cgroup { path: spec::cgroup_path(&self.id) };
+        let cgroup = Cgroup { path: self.cgroup.clone() };
         let mut failures = Vec::new();
         // PID 1 is dead and its namespace with it; but a container in the host's PID namespace can leave processes behind.
         failures.extend(cgroup.kill().err());

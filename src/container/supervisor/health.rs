@@ -151,9 +151,8 @@ impl Supervisor {
         let Some(checks) = watched.run.as_ref().and_then(|run| run.checks.as_ref()) else { return Ok(()) };
         let (container, pid, test, timeout) = (watched.container.clone(), watched.state.pid, checks.test.clone(), checks.timeout);
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let home = self.home.clone();
         self.fork_job(None, || {
-            let passed = exec::probe(&home, &container, pid, test, timeout);
+            let passed = exec::probe(&container, pid, test, timeout);
             let _ = File::from(theirs).write_all(if passed { b"1" } else { b"0" });
         })?;
         if let Some(checks) = self.run_of(id).and_then(|run| run.checks.as_mut()) {

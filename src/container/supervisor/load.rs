@@ -55,7 +55,7 @@ impl Supervisor {
         let Some(Ok(entries)) = directory.map(std::fs::read_dir) else { return };
         for id in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
             if !self.home.container(&id).exists() {
-                Belongings::of_unknown(&id).give_back(&self.home);
+                Belongings::of_unknown(&self.home, &id).give_back(&self.home);
             }
         }
     }
@@ -128,7 +128,7 @@ impl Supervisor {
         let since = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
         let terminal = self.store.get(&format!("terminal:{id}")).cloned();
         let checks = Checks::of(&container.wanted, since, watched.state.health);
-        let cgroup = Cgroup { path: spec::cgroup_path(&id) };
+        let cgroup = Cgroup { path: spec::cgroup_path(&container) };
         watched.run = Some(Run { pidfd, cgroup, since, output, terminal, checks, kill_at: None, reaped_by: None });
         Ok(true)
     }

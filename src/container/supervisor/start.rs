@@ -133,7 +133,7 @@ impl Supervisor {
         let root = runtime::open_root(&root_of(&home, &container)).map_err(engine)?;
         let user = runtime::resolve_user(&root, &wanted.user, &wanted.group_add).map_err(engine)?;
         let spec = spec::build(&home, &container, &user).map_err(engine)?;
-        let (cgroup, mut warnings) = make_cgroup(&id, &spec)?;
+        let (cgroup, mut warnings) = make_cgroup(&container, &directory, &spec)?;
         let (stdio, pipes) = self.open_stdio(&container, &directory, &user)?;
         let created = runtime::create(Create { id: &container.name, spec: &spec, root, cgroup: &cgroup, stdio }).map_err(engine)?;
         self.nest.forget_exit(created.pid); // of another process that had this pid before
@@ -278,9 +278,15 @@ fn root_of(home: &Home, container: &Container) -> Root {
     if container.wanted.auto_remove { Root::Scratch { layers, upper, work } } else { Root::Overlay { layers, upper, work } }
 }
 
-fn make_cgroup(id: &str, spec: &Spec) -> Result<(Cgroup, Vec<String>)> {
+fn make_cgroup(container: &Container, directory: &Path, spec: &Spec) -> Result<(Cgroup, Vec<String>)> {
+    let path = spec::cgroup_path(container);
+    if container.wanted.cgroup_parent.is_some() {
+        fs::write(directory.join(spec::CGROUP_NOTE), path.as_os_str().as_encoded_bytes())
+            .doing(|| "cannot note the cgroup")
+            .map_err(engine)?;
+    }
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
-    Cgroup::create(&spec::cgroup_path(id), &resources).map_err(engine)
+    Cgroup::create(&path, &resources).map_err(engine)
 }
 
 fn plugged_into(home: &Home, container: &Container) {

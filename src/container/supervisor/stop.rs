@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::container::Grace;
+use crate::container::Share;
 use crate::container::Status;
 use crate::container::notes;
 use crate::container::process;
@@ -34,7 +35,7 @@ impl Supervisor {
             Grace::Forever => None,
         };
         // In a PID namespace of its own it is PID 1, for which the kernel drops signals that it does not handle.
-        let deaf = !wanted.pid_host && process::reaction(watched.state.pid, signal) == Reaction::Default;
+        let deaf = wanted.pid == Share::Own && process::reaction(watched.state.pid, signal) == Reaction::Default;
         let paused = watched.state.status == Status::Paused;
         let Some(run) = &mut watched.run else {
             if watched.restart_at.take().is_some() {

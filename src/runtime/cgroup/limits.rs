@@ -3,64 +3,124 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::path::PathBuf;
 
 use libcgroups::common::CgroupManager;
 use libcgroups::common::ControllerOpt;
+use oci_spec::runtime::LinuxBlockIo;
+use oci_spec::runtime::LinuxCpu;
+use oci_spec::runtime::LinuxMemory;
 use oci_spec::runtime::LinuxResources;
 
+use super::block_io;
+use super::block_io::Version;
 use super::hierarchy::Hierarchies;
+use super::real_time;
 use crate::failure::Failure;
 use crate::failure::Result;
+
+type Test = fn(&LinuxResources) -> bool;
+type Clear = fn(&mut LinuxResources);
 
 /// A limit that the user can set, by the controller it needs.
 struct Limit {
     controller_v1: &'static str,
     controller_v2: &'static str,
+    /// Files of which the kernel must have one.
+    files_v1: &'static [&'static str],
+    files_v2: &'static [&'static str],
     /// As the user knows it.
     setting: &'static str,
-    is_set: fn(&LinuxResources) -> bool,
-    clear: fn(&mut LinuxResources),
+    is_set: Test,
+    clear: Clear,
 }
 
-const LIMITS: [Limit; 5] = [
+const LIMITS: [Limit; 8] = [
     Limit {
         controller_v1: "memory",
         controller_v2: "memory",
+        files_v1: &["memory.limit_in_bytes"],
+        files_v2: &["memory.max"],
         setting: "memory limit",
-        is_set: |resources| resources.memory().is_some(),
+        is_set: |resources| {
+            memory(resources, |memory| memory.limit().is_some() || memory.reservation().is_some() || memory.swap().is_some())
+        },
         clear: |resources| {
-            resources.set_memory(None);
+            clear_memory(resources, |memory| {
+                memory.set_limit(None).set_reservation(None).set_swap(None);
+            });
+        },
+    },
+    Limit {
+        controller_v1: "memory",
+        controller_v2: "memory",
+        files_v1: &["memory.swappiness"],
+        files_v2: &["memory.swappiness"],
+        setting: "memory swappiness",
+        is_set: |resources| memory(resources, |memory| memory.swappiness().is_some()),
+        clear: |resources| {
+            clear_memory(resources, |memory| {
+                memory.set_swappiness(None);
+            });
+        },
+    },
+    Limit {
+        controller_v1: "memory",
+        controller_v2: "memory",
+        files_v1: &["memory.oom_control"],
+        files_v2: &["memory.oom_control"],
+        setting: "OOM killer's being switched off",
+        is_set: |resources| memory(resources, |memory| memory.disable_oom_killer() == Some(true)),
+        clear: |resources| {
+            clear_memory(resources, |memory| {
+                memory.set_disable_oom_killer(None);
+            });
         },
     },
     Limit {
         controller_v1: "cpu",
         controller_v2: "cpu",
+        files_v1: &["cpu.cfs_quota_us", "cpu.shares"],
+        files_v2: &["cpu.max"],
         setting: "cpu limit",
-        is_set: |resources| resources.cpu().as_ref().is_some_and(|cpu| cpu.quota().is_some() || cpu.shares().is_some()),
+        is_set: |resources| cpu(resources, |cpu| cpu.quota().is_some() || cpu.shares().is_some() || cpu.period().is_some()),
         clear: |resources| {
-            if let Some(cpu) = resources.cpu().clone() {
-                let mut left = cpu;
-                left.set_quota(None).set_shares(None).set_period(None);
-                resources.set_cpu(Some(left));
-            }
+            clear_cpu(resources, |cpu| {
+                cpu.set_quota(None).set_shares(None).set_period(None);
+            });
+        },
+    },
+    Limit {
+        controller_v1: "cpu",
+        controller_v2: "cpu",
+        files_v1: &["cpu.rt_runtime_us"],
+        files_v2: &["cpu.rt_runtime_us"],
+        setting: "cpu time for real-time programs",
+        is_set: |resources| cpu(resources, |cpu| cpu.realtime_runtime().is_some() || cpu.realtime_period().is_some()),
+        clear: |resources| {
+            clear_cpu(resources, |cpu| {
+                cpu.set_realtime_runtime(None).set_realtime_period(None);
+            });
         },
     },
     Limit {
         controller_v1: "cpuset",
         controller_v2: "cpuset",
+        files_v1: &["cpuset.cpus"],
+        files_v2: &["cpuset.cpus"],
         setting: "cpuset",
-        is_set: |resources| resources.cpu().as_ref().is_some_and(|cpu| cpu.cpus().is_some() || cpu.mems().is_some()),
+        is_set: |resources| cpu(resources, |cpu| cpu.cpus().is_some() || cpu.mems().is_some()),
         clear: |resources| {
-            if let Some(cpu) = resources.cpu().clone() {
-                let mut left = cpu;
-                left.set_cpus(None).set_mems(None);
-                resources.set_cpu(Some(left));
-            }
+            clear_cpu(resources, |cpu| {
+                cpu.set_cpus(None).set_mems(None);
+            });
         },
     },
     Limit {
         controller_v1: "pids",
         controller_v2: "pids",
+        files_v1: &["pids.max"],
+        files_v2: &["pids.max"],
         setting: "pids limit",
         is_set: |resources| resources.pids().is_some(),
         clear: |resources| {
@@ -70,6 +130,8 @@ const LIMITS: [Limit; 5] = [
     Limit {
         controller_v1: "blkio",
         controller_v2: "io",
+        files_v1: &["blkio.throttle.read_bps_device", "blkio.weight", "blkio.bfq.weight"],
+        files_v2: &["io.max", "io.weight", "io.bfq.weight"],
         setting: "block device limit",
         is_set: |resources| resources.block_io().is_some(),
         clear: |resources| {
@@ -77,6 +139,26 @@ const LIMITS: [Limit; 5] = [
         },
     },
 ];
+
+fn memory(resources: &LinuxResources, test: impl Fn(&LinuxMemory) -> bool) -> bool {
+    resources.memory().as_ref().is_some_and(test)
+}
+
+fn clear_memory(resources: &mut LinuxResources, clear: impl Fn(&mut LinuxMemory)) {
+    let Some(mut left) = *resources.memory() else { return };
+    clear(&mut left);
+    resources.set_memory(Some(left).filter(|left| *left != LinuxMemory::default()));
+}
+
+fn cpu(resources: &LinuxResources, test: impl Fn(&LinuxCpu) -> bool) -> bool {
+    resources.cpu().as_ref().is_some_and(test)
+}
+
+fn clear_cpu(resources: &mut LinuxResources, clear: impl Fn(&mut LinuxCpu)) {
+    let Some(mut left) = resources.cpu().clone() else { return };
+    clear(&mut left);
+    resources.set_cpu(Some(left).filter(|left| *left != LinuxCpu::default()));
+}
 
 /// The v1 controllers whose hierarchies a container must be in: for fencing, for measuring, and for the limits set.
 pub(super) fn needed_v1(resources: &LinuxResources, without_v2: bool) -> Vec<&'static str> {
@@ -116,15 +198,41 @@ pub(super) fn apply(hierarchies: &Hierarchies, path: &Path, wanted: &LinuxResour
         }
     }
     drop_swap(hierarchies, path, &mut resources, &mut warnings);
+    if let Some(wanted) = resources.block_io().clone() {
+        resources.set_block_io(None);
+        let unknown = limit_block_devices(hierarchies, path, &wanted)?;
+        warnings.extend(unknown.iter().map(|setting| format!("the {setting} is not applied: this kernel's scheduler has none")));
+    }
+    if let (Some(cpu), Some(mount)) = (resources.cpu(), hierarchies.v1("cpu"))
+        && let Some(runtime) = cpu.realtime_runtime()
+    {
+        real_time::provide(mount, path, runtime, cpu.realtime_period())?;
+    }
     carry_out(hierarchies, path, &resources)?;
     Ok(warnings)
 }
 
+fn limit_block_devices(hierarchies: &Hierarchies, path: &Path, wanted: &LinuxBlockIo) -> Result<Vec<&'static str>> {
+    match (hierarchies.v1("blkio"), hierarchies.unified()) {
+        (Some(mount), _) => block_io::apply(&mount.join(path), Version::One, wanted),
+        (None, Some(mount)) => block_io::apply(&mount.join(path), Version::Two, wanted),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
 /// Makes a limit's controller work in our cgroup, or says why it does not.
 fn offer(hierarchies: &Hierarchies, path: &Path, limit: &Limit) -> std::result::Result<(), String> {
-    if hierarchies.v1(limit.controller_v1).is_some() {
-        return Ok(());
+    let (directory, files) = match hierarchies.v1(limit.controller_v1) {
+        Some(mount) => (mount.join(path), limit.files_v1),
+        None => (enable_on_v2(hierarchies, path, limit)?, limit.files_v2),
+    };
+    match files.iter().any(|file| directory.join(file).exists()) {
+        true => Ok(()),
+        false => Err(format!("this machine's control groups have no `{}`", files[0])),
     }
+}
+
+fn enable_on_v2(hierarchies: &Hierarchies, path: &Path, limit: &Limit) -> std::result::Result<PathBuf, String> {
     let missing = || format!("this machine has no `{}` controller", limit.controller_v2);
     let mount = hierarchies.unified().ok_or_else(missing)?;
     if !hierarchies.unified_controllers().iter().any(|has| has == limit.controller_v2) {
@@ -135,7 +243,7 @@ fn offer(hierarchies: &Hierarchies, path: &Path, limit: &Limit) -> std::result::
         enable(&level, limit.controller_v2)?;
         level.push(part);
     }
-    Ok(())
+    Ok(level)
 }
 
 /// See "Enabling and Disabling" in the kernel's admin-guide/cgroup-v2.rst.
@@ -175,7 +283,8 @@ fn drop_swap(hierarchies: &Hierarchies, path: &Path, resources: &mut LinuxResour
 }
 
 fn carry_out(hierarchies: &Hierarchies, path: &Path, resources: &LinuxResources) -> Result<()> {
-    let options = ControllerOpt { resources, disable_oom_killer: false, oom_score_adj: None, freezer_state: None };
+    let disable_oom_killer = memory(resources, |memory| memory.disable_oom_killer() == Some(true));
+    let options = ControllerOpt { resources, disable_oom_killer, oom_score_adj: None, freezer_state: None };
     let refused = |error: &dyn std::fmt::Display| Failure::new(format!("cannot limit the cgroup {}", path.display())).because(error);
     if hierarchies.v1_mounts().next().is_some() {
         let manager = libcgroups::v1::manager::Manager::new(path).map_err(|error| refused(&error))?;

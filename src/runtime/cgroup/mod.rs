@@ -3,9 +3,11 @@
 //! libcgroups translates and applies the limits (the files and formats of v1 and v2); life and death of the directories
 //! are ours, because entering and removing are on the path of every start and stop.
 
+mod block_io;
 mod devices;
 mod hierarchy;
 mod limits;
+mod real_time;
 mod usage;
 
 use std::fs;
@@ -34,6 +36,9 @@ use hierarchy::Hierarchies;
 
 /// How long a kill may take until everything inside is gone; a process in an uninterruptible sleep takes longer.
 const LONGEST_KILL: Duration = Duration::from_secs(10);
+
+/// What the cgroups begin with that ours are made in, unless the user chose another.
+const OURS: &str = "coracle";
 
 /// A container's cgroup: one directory on v2, one for each hierarchy that is needed on v1 and hybrid hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,14 +188,16 @@ impl Cgroup {
         }
     }
 
-    /// Removes the empty cgroup everywhere; one that is not there is no error. Our own parents go too once they are empty.
+    /// Removes the empty cgroup everywhere; one that is not there is no error. Our own parents go too once they are empty,
+    /// those that the user chose stay.
     ///
     /// # Errors
     /// Something still lives inside.
     pub fn remove(&self) -> Result<()> {
         for mount in Hierarchies::find().all_mounts() {
             remove_tree(&mount.join(&self.path)).doing(|| format!("cannot remove the cgroup {}", mount.join(&self.path).display()))?;
-            for parent in self.path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+            for parent in self.path.ancestors().skip(1).filter(|parent| parent.as_os_str().as_encoded_bytes().starts_with(OURS.as_bytes()))
+            {
                 if fs::remove_dir(mount.join(parent)).is_err() {
                     break;
                 }

@@ -1,5 +1,7 @@
 //! A container, looked at from outside: by its cgroup, its processes and its files, not by what the engine says.
 
+use std::fs;
+
 use super::Outcome;
 use super::Process;
 use super::World;
@@ -65,11 +67,33 @@ impl<'a> Container<'a> {
         self.world.coracle_with(&["exec", &self.id, "sh", "-c", script])
     }
 
+    /// A file of its first process in the world's /proc.
+    #[track_caller]
+    pub fn proc(&self, name: &str) -> String {
+        let path = self.world.proc().join(self.process().pid.to_string()).join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+    }
+
+    /// What names the namespace of a kind that its first process is in: `pid:[4026531836]`.
+    #[track_caller]
+    pub fn namespace(&self, kind: &str) -> String {
+        let path = self.world.proc().join(self.process().pid.to_string()).join("ns").join(kind);
+        let link = fs::read_link(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        link.to_string_lossy().into_owned()
+    }
+
+    /// The line of its mount table for a place: options, kind and source.
+    #[track_caller]
+    pub fn mount(&self, place: &str) -> String {
+        let table = self.proc("mountinfo");
+        let found = table.lines().rfind(|line| line.split(' ').nth(4) == Some(place));
+        found.unwrap_or_else(|| panic!("nothing is mounted on {place}:\n{table}")).to_owned()
+    }
+
     /// A line of its `/proc/1/status`, such as `CapEff`.
     #[track_caller]
     pub fn status(&self, key: &str) -> String {
-        let path = self.world.proc().join(self.process().pid.to_string()).join("status");
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let text = self.proc("status");
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}:")));
         line.unwrap_or_else(|| panic!("no {key} in {text}")).trim().to_owned()
     }

@@ -9,7 +9,7 @@ use crate::compose::plan::Dependencies;
 use crate::compose::plan::Recreate;
 use crate::compose::plan::Start;
 use crate::compose::plan::up::Planner;
-use crate::compose::plan::up::shared_service;
+use crate::compose::plan::up::joined_services;
 use crate::compose::recipe::Recipe;
 use crate::container::Status;
 use crate::failure::Failure;
@@ -134,8 +134,9 @@ impl<'a> Planner<'a> {
         if image.is_some_and(|id| id.as_ref().is_some_and(|id| *id != container.image_id)) {
             return Some("image changed".to_owned());
         }
-        let shared = shared_service(service.1).filter(|shared| self.renewed.contains(*shared));
-        shared.map(|shared| format!("{shared}, which it is joined to, is made anew"))
+        let mut joined = joined_services(service.1);
+        let renewed = joined.find(|joined| self.renewed.contains(*joined));
+        renewed.map(|joined| format!("{joined}, which it is joined to, is made anew"))
     }
 
     /// Whether `depends_on` asks for a restart because a dependency is made anew.
@@ -151,8 +152,8 @@ impl<'a> Planner<'a> {
         let mut steps: Vec<usize> =
             std::iter::once(image).chain(networks).chain(volumes).filter_map(|key| self.made.get(&key).copied()).collect();
         // What shares another's network needs that one's container to be there.
-        let shared = shared_service(service).and_then(|shared| self.started.get(shared));
-        steps.extend(shared.into_iter().flatten());
+        let joined = joined_services(service).filter_map(|joined| self.started.get(joined));
+        steps.extend(joined.flatten());
         steps
     }
 
