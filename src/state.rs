@@ -18,6 +18,9 @@ use crate::failure::Doing;
 use crate::failure::Result;
 use crate::place::Home;
 
+/// How often a directory may be taken away while something is written into it.
+const ATTEMPTS: u32 = 100;
+
 /// Reads a JSON record.
 ///
 /// # Errors
@@ -53,7 +56,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: &Path, record: &T) -> Result<()> 
 /// # Errors
 /// The old file is still there.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = (|| {
+    let write = || {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -63,7 +66,15 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
             let _ = fs::remove_file(&draft);
         }
         outcome
-    })();
+    };
+    let mut written = write();
+    // Directories that are made when needed are removed when empty: somebody may have done so just now.
+    for _ in 0..ATTEMPTS {
+        if !written.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound) {
+            break;
+        }
+        written = write();
+    }
     written.doing(|| format!("cannot write {}", path.display()))
 }
 
