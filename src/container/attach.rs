@@ -64,7 +64,7 @@ pub fn attach(home: &Home, id: &str, attach: Attach) -> Result<Attached> {
         true => open_input(home, &container, terminal.as_ref(), attach.detach_keys)?,
         false => None,
     };
-    let mut joint = Joint { home, container: &container, attach, log, talk, signals, input, terminal, requests_to_stop: 0 };
+    let mut joint = Joint { home, container: &container, attach, log, talk, follows: false, signals, input, terminal, requests_to_stop: 0 };
     let outcome = joint.stay();
     drop(raw);
     outcome
@@ -117,6 +117,9 @@ struct Joint<'a> {
     attach: Attach,
     log: Logs,
     talk: Talk,
+    /// Its supervisor will say when there is more in the log. (The kernel could too, but it takes fifteen milliseconds to end an inotify,
+    /// and our end would wait for that.)
+    follows: bool,
     signals: Signals,
     input: Option<Input>,
     terminal: Option<OwnedFd>,
@@ -128,13 +131,12 @@ type Parting = Option<Attached>;
 
 impl Joint<'_> {
     fn stay(&mut self) -> Result<Attached> {
-        self.log.watch()?;
         loop {
             if let Some(parting) = self.show_output()? {
                 return Ok(parting);
             }
+            self.follow();
             let [said, signalled, typed] = self.sleep()?;
-            self.log.heard();
             if signalled && let Some(parting) = self.take_signals() {
                 return Ok(parting);
             }
@@ -148,14 +150,19 @@ impl Joint<'_> {
         }
     }
 
-    /// Sleeps until something happens; says where, the log excepted.
+    /// Asks to be told when the log has more than we have shown.
+    fn follow(&mut self) {
+        if !self.follows {
+            // If nobody hears it, that is what we hear next.
+            let _ = self.talk.say(&Request::Follow { id: self.container.id.clone(), seen: self.log.seen() });
+            self.follows = true;
+        }
+    }
+
+    /// Sleeps until something happens; says where.
     fn sleep(&mut self) -> Result<[bool; 3]> {
-        let log = self.log.watch()?.as_fd();
-        let mut sources = vec![
-            PollFd::from_borrowed_fd(self.talk.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(log, PollFlags::IN),
-        ];
+        let mut sources =
+            vec![PollFd::from_borrowed_fd(self.talk.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         if let Some(input) = &self.input {
             let (source, events) = input.source();
             sources.push(PollFd::from_borrowed_fd(source, events));
@@ -165,7 +172,7 @@ impl Joint<'_> {
             Err(error) => return Err(Failure::new("cannot wait for the container").because(error)),
         }
         let happened = |number: usize| sources.get(number).is_some_and(|source| !source.revents().is_empty());
-        Ok([happened(0), happened(1), happened(3)])
+        Ok([happened(0), happened(1), happened(2)])
     }
 
     /// Writes what the log has got; a reader that has gone away parts us from the container.
@@ -227,6 +234,10 @@ impl Joint<'_> {
         match self.talk.hear() {
             Ok(Some((Reply::Ended { code }, _))) => return Ok(Some(code)),
             Ok(Some((Reply::Failed(failure), _))) => return Err(failure),
+            Ok(Some((Reply::More, _))) => {
+                self.follows = false;
+                return Ok(None);
+            }
             Ok(Some(_)) => return Ok(None),
             Ok(None) | Err(_) => {}
         }
@@ -237,6 +248,7 @@ impl Joint<'_> {
         }
         std::thread::sleep(BREATH);
         self.talk = ask_for_end(self.home, self.container)?;
+        self.follows = false;
         Ok(None)
     }
 }

@@ -114,14 +114,9 @@ impl Logs {
         self.reader.wait(limit).doing(|| "cannot wait for the log")
     }
 
-    /// Readable when there may be more or the container's state has changed; read it empty with [`Logs::heard`].
-    pub(super) fn watch(&mut self) -> Result<&OwnedFd> {
-        self.reader.watch().doing(|| "cannot watch the log")
-    }
-
-    /// Forgets what the watch has seen so far.
-    pub(super) fn heard(&mut self) {
-        self.reader.heard();
+    /// How many records of the log's index have been read.
+    pub(super) fn seen(&self) -> u64 {
+        self.reader.next_record
     }
 }
 

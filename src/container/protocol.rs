@@ -7,6 +7,9 @@
 //!    | -- wait ----------------------->  |
 //!    | <- ended (exit code) -----------  |  once it has ended and will not be restarted
 //!    |                                   |
+//!    | -- follow (what it has seen) -->  |  of the log
+//!    | <- more ------------------------  |  once there is more
+//!    |                                   |
 //!    | -- stop (grace) --------------->  |  signals it
 //!    | <- done ------------------------  |  once it is down and what it had is taken back
 //!    |                                   |
@@ -17,7 +20,7 @@
 //!    | <- done + descriptor -----------  |  the master of its pseudoterminal, by SCM_RIGHTS
 //! ```
 //!
-//! Answers come in the order of the requests. End of file before an answer means that the supervisor is gone: the request is sent
+//! Answers come in the order of the requests, but for those that are waited for. End of file before an answer means that the supervisor is gone: the request is sent
 //! again to the next one. That does no harm: to start what runs or to stop what does not is no error.
 
 use std::io;
@@ -53,6 +56,11 @@ pub(super) enum Request {
     },
     Wait {
         id: String,
+    },
+    /// The container's log has more than so many records.
+    Follow {
+        id: String,
+        seen: u64,
     },
     Stop {
         id: String,
@@ -99,6 +107,8 @@ pub(super) enum Reply {
     Ended {
         code: i32,
     },
+    /// There is more in the log.
+    More,
     Failed(Failure),
 }
 

@@ -255,8 +255,8 @@ impl Supervisor {
             Source::Connection(number) => self.hear(*number),
             Source::Process(id) => self.look_after_process(id),
             Source::Output(id) => {
-                if let Some(run) = self.run_of(id) {
-                    run.output.pump();
+                if self.run_of(id).is_some_and(|run| run.output.pump()) {
+                    self.announce_more(id);
                 }
             }
             Source::Questions(number) => self.names.answer(*number),

@@ -109,15 +109,23 @@ impl Output {
         }
     }
 
-    /// Moves what is there.
-    pub(super) fn pump(&mut self) {
+    /// Moves what is there; says whether there was anything.
+    pub(super) fn pump(&mut self) -> bool {
+        let mut moved = false;
         for number in 0..self.streams.len() {
             for _ in 0..TURNS {
                 if !self.pump_once(number) {
                     break;
                 }
+                moved = true;
             }
         }
+        moved
+    }
+
+    /// How many records the log's index has.
+    pub(super) fn records(&self) -> u64 {
+        self.index.metadata().map_or(0, |metadata| metadata.len() / RECORD as u64)
     }
 
     /// Moves all that is left of a container that has ended.

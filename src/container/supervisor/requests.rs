@@ -34,6 +34,8 @@ enum Parked {
     Wait(String),
     /// That it is down.
     Stop(String),
+    /// That there is more in its log.
+    More(String),
 }
 
 impl Connection {
@@ -85,6 +87,10 @@ impl Supervisor {
         let outcome = match request {
             Request::Start { id } => self.start(id, By::Hand).map(|warnings| Some(Reply::Started { warnings })),
             Request::Wait { id } => Ok(self.ended(id).or_else(|| self.park(number, Parked::Wait(id.clone())))),
+            Request::Follow { id, seen } => Ok(match self.has_more_than(id, *seen) {
+                true => Some(Reply::More),
+                false => self.park(number, Parked::More(id.clone())),
+            }),
             Request::Stop { id, grace } => self.stop(id, *grace).map(|()| match self.is_down(id) {
                 true => Some(Reply::Done),
                 false => self.park(number, Parked::Stop(id.clone())),
@@ -144,6 +150,16 @@ impl Supervisor {
     /// Tells everybody who has waited for it that nothing of a container's run is left.
     pub(super) fn announce_down(&mut self, id: &str) {
         self.answer_parked(&Parked::Stop(id.to_owned()), &Reply::Done);
+    }
+
+    /// Tells everybody who has waited for it that there is more in a container's log.
+    pub(super) fn announce_more(&mut self, id: &str) {
+        self.answer_parked(&Parked::More(id.to_owned()), &Reply::More);
+    }
+
+    fn has_more_than(&self, id: &str, seen: u64) -> bool {
+        let run = self.watched.get(id).and_then(|watched| watched.run.as_ref());
+        run.is_some_and(|run| run.output.records() > seen)
     }
 
     fn answer_parked(&mut self, question: &Parked, reply: &Reply) {
