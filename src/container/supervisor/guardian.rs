@@ -150,13 +150,21 @@ pub(super) struct Guardian {
 struct Ward {
     pid: i32,
     talk: OwnedFd,
+    /// It has said its last word; what comes next is its end.
+    is_silent: bool,
     since: Instant,
+}
+
+impl Ward {
+    fn new(pid: i32, talk: OwnedFd) -> Ward {
+        Ward { pid, talk, is_silent: false, since: Instant::now() }
+    }
 }
 
 impl Guardian {
     /// The guardian that a supervisor becomes whose own has died; `pid` is the other half.
     pub(super) fn of(nest: Nest, store: Store, pid: i32, talk: OwnedFd) -> Guardian {
-        Guardian { nest, store, first: None, ward: Some(Ward { pid, talk, since: Instant::now() }), short_lives: 0, has_code: true }
+        Guardian { nest, store, first: None, ward: Some(Ward::new(pid, talk)), short_lives: 0, has_code: true }
     }
 
     fn guard(mut self) -> Turn {
@@ -196,7 +204,7 @@ impl Guardian {
         let forked = protocol::pair().and_then(|(ours, theirs)| Ok((child::fork()?, ours, theirs)));
         match forked {
             Ok((Fork::Parent(pid), talk, _)) => {
-                self.ward = Some(Ward { pid, talk, since: Instant::now() });
+                self.ward = Some(Ward::new(pid, talk));
                 self.first = None;
                 self.has_code = true;
                 None
@@ -218,7 +226,7 @@ impl Guardian {
     /// Sleeps until a child has ended or the supervisor says something.
     fn sleep(&mut self, signals: &SignalFd) {
         let mut sources = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        if let Some(ward) = &self.ward {
+        if let Some(ward) = self.ward.as_ref().filter(|ward| !ward.is_silent) {
             sources.push(PollFd::from_borrowed_fd(ward.talk.as_fd(), PollFlags::IN));
         }
         let limit = match (&self.ward, self.has_code) {
@@ -235,13 +243,13 @@ impl Guardian {
     }
 
     fn listen_to_ward(&mut self) {
-        let Some(ward) = &self.ward else { return };
-        while readable(&ward.talk) {
+        let Some(ward) = &mut self.ward else { return };
+        while !ward.is_silent && readable(&ward.talk) {
             match protocol::receive::<Keeping>(ward.talk.as_fd()) {
                 Ok(Some((Keeping::Keep(name), Some(descriptor)))) => drop(self.store.insert(name, Rc::new(descriptor))),
                 Ok(Some((Keeping::Keep(_), None))) => {}
                 Ok(Some((Keeping::Forget(name), _))) => drop(self.store.remove(&name)),
-                Ok(None) | Err(_) => break,
+                Ok(None) | Err(_) => ward.is_silent = true,
             }
         }
     }
