@@ -105,7 +105,7 @@ pub(super) fn clean(home: &Home, id: &str, files: &Path) -> Result<()> {
     let parent = std::fs::read_to_string(files.join(PARENT)).ok();
     let cgroup = Cgroup { path: cgroup_path(id, parent.as_deref()) };
     let killed = cgroup.kill();
-    let unplugged = net::unplug(home, id);
+    let unplugged = net::unplug(home, id).and_then(|()| net::sweep(home));
     let removed = cgroup.remove();
     let failures: Vec<Failure> = [killed, unplugged, removed].into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(Failure::several("cannot clean up after RUN", failures)) }

@@ -20,6 +20,7 @@ use rustix::fs::OFlags;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::net;
 use crate::place::Home;
 use crate::state;
 
@@ -263,6 +264,7 @@ pub(super) fn unexpected(reply: &Reply) -> Failure {
 /// What could not be begun.
 pub fn revive(home: &Home) -> Result<()> {
     let mut failures: Vec<Failure> = Vec::new();
+    failures.extend(net::sweep(home).err());
     for key in dead_supervisors(home) {
         failures.extend(ask(home, &key, &Request::Revived).err());
     }

@@ -29,7 +29,8 @@ pub(super) struct Lease {
     pub(super) holder: String,
 }
 
-fn directory(home: &Home, network: &Network) -> PathBuf {
+/// Holds a file for each lease; changed when one is taken or released.
+pub(super) fn directory(home: &Home, network: &Network) -> PathBuf {
     record::directory(home, &network.name).join("leases")
 }
 
@@ -180,6 +181,7 @@ pub(super) fn release_stale(home: &Home, network: &Network, lease: &Lease) -> Re
     if is_stale(home, lease) { release(home, network, lease.address) } else { Ok(()) }
 }
 
-fn is_stale(home: &Home, lease: &Lease) -> bool {
+/// Whether a lease is that of a container that is no more.
+pub(super) fn is_stale(home: &Home, lease: &Lease) -> bool {
     lease.holder.is_empty() || !home.container(&lease.holder).exists()
 }

@@ -154,6 +154,53 @@ pub(super) fn delete(channel: &mut Channel, name: &str) -> io::Result<bool> {
     }
 }
 
+/// Removes links, which may be gone already, and pays once for all of them: the kernel waits for a grace period of RCU for each
+/// request. rtnetlink removes a group of links in one (`rtnl_group_dellink`), so they get a number that nobody else has.
+pub(super) fn delete_all(channel: &mut Channel, names: &[String]) -> io::Result<()> {
+    if names.len() < 2 {
+        return names.iter().try_for_each(|name| delete(channel, name).map(drop));
+    }
+    let group = unused_group()?;
+    for name in names {
+        let mut message = LinkUnspec::new_with_name(name).build();
+        message.attributes.push(LinkAttribute::Group(group));
+        ignore_missing(channel.change(RouteNetlinkMessage::SetLink(message), 0))?;
+    }
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(group));
+    ignore_missing(channel.change(RouteNetlinkMessage::DelLink(message), 0))
+}
+
+/// 0 is everybody's; people number theirs by hand.
+fn unused_group() -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(u32::from_ne_bytes(bytes) | 1 << 31)
+}
+
+fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.raw_os_error() == Some(libc::ENODEV) { Ok(()) } else { Err(error) })
+}
+
+/// The names of a bridge's ports.
+pub(super) fn ports_of(channel: &mut Channel, bridge: Link) -> io::Result<Vec<String>> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![LinkAttribute::Controller(bridge.index), LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
+    let links = channel.dump(RouteNetlinkMessage::GetLink(message))?;
+    Ok(links.iter().filter_map(|link| name_of_port(link, bridge)).collect())
+}
+
+/// A kernel that does not know the filter shows all links.
+fn name_of_port(message: &RouteNetlinkMessage, bridge: Link) -> Option<String> {
+    let RouteNetlinkMessage::NewLink(link) = message else { return None };
+    let is_port = link.attributes.contains(&LinkAttribute::Controller(bridge.index));
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    name.filter(|_| is_port)
+}
+
 /// The MTU of the link that the default route leaves by.
 pub(super) fn uplink_mtu(channel: &mut Channel) -> io::Result<u32> {
     // A public address, only looked up; nothing is sent. Cheaper than all routes where a router knows a million.

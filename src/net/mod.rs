@@ -3,6 +3,7 @@
 //! ```text
 //! record, lease, port       what is on disk: networks, addresses, published ports; all change under one lock
 //! plug                      a container's way into its networks and out again
+//! idle                      bridges that nobody needs any more, and who removes them
 //! link, netlink, namespace  requests to rtnetlink, the socket they go through, a visit to another namespace
 //! rule, firewall            the rules as data, keeping the kernel in step with the disk
 //! nftables, expression      how rules, sets and elements are written
@@ -34,6 +35,7 @@ mod foreign;
 mod frame;
 mod holder;
 mod host;
+mod idle;
 mod lease;
 mod link;
 mod names;
@@ -50,6 +52,11 @@ mod subnet;
 mod tests;
 mod zone;
 
+pub use idle::Caretaker;
+pub use idle::MOMENT;
+pub use idle::is_any_idle;
+pub use idle::settles_in;
+pub use idle::sweep;
 pub use names::NameServer;
 pub use names::open_name_sockets;
 pub use plug::plug;

@@ -15,6 +15,7 @@ use super::Plug;
 use super::Plugged;
 use super::firewall;
 use super::host;
+use super::idle;
 use super::lease;
 use super::link;
 use super::link::Link;
@@ -153,6 +154,11 @@ fn host_end(container_id: &str, place: usize) -> String {
     format!("veth{start}{place:02x}")
 }
 
+/// Whether a link has a name as [`host_end`] gives them.
+pub(super) fn is_host_end(name: &str) -> bool {
+    name.len() == 15 && name.strip_prefix("veth").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn network(home: &Home, name: &str) -> Result<Network> {
     if name == DEFAULT_NETWORK {
         return record::default(home);
@@ -189,8 +195,9 @@ fn make_bridge(host: &mut Channel, network: &Network) -> io::Result<Link> {
     Ok(link)
 }
 
-/// Takes back all that [`plug`] did for this container, bridges that nobody uses any more included,
-/// and with the last of them what was changed on the host. Goes on after an error; doing it twice is no error.
+/// Takes back all that [`plug`] did for this container alone. Goes on after an error; doing it twice is no error.
+///
+/// A bridge that nobody uses any more, and what the host does for it, stays for a [`super::Caretaker`].
 ///
 /// # Errors
 /// All that went wrong.
@@ -205,22 +212,10 @@ fn unplug_locked(home: &Home, container_id: &str) -> Result<()> {
     note(port::unpublish_locked(home, container_id));
     match Channel::route().doing(|| "cannot reach the kernel's links") {
         Err(failure) => note(Err(failure)),
-        Ok(mut host) => {
-            note(delete_pairs(home, &mut host, container_id));
-            let mut expelled = Vec::new();
-            for network in record::list(home)? {
-                match leave(home, &mut host, &network, container_id) {
-                    Ok(Left::Used) => note(release(home, &network, container_id)),
-                    Ok(Left::Unused) => expelled.push(network),
-                    Err(failure) => note(Err(failure)),
-                }
-            }
-            note(firewall::expel(home, &expelled));
-            // Last: who comes after us if we are killed before sees by the leases what is to be done.
-            for network in &expelled {
-                note(release(home, network, container_id));
-            }
-        }
+        Ok(mut host) => note(delete_pairs(home, &mut host, container_id)),
+    }
+    for network in record::list(home)? {
+        note(leave(home, &network, container_id));
     }
     match faults.len() {
         0 => Ok(()),
@@ -236,12 +231,15 @@ fn delete_pairs(home: &Home, host: &mut Channel, container_id: &str) -> Result<(
     if state::find_json::<u64>(&record)?.is_some_and(|number| !namespace::is_inhabited(number)) {
         return remove_file(&record);
     }
+    let mut names = Vec::new();
     for place in 0.. {
         let name = host_end(container_id, place);
-        if !link::delete(host, &name).doing(|| format!("cannot remove link {name}"))? {
+        if link::find(host, &name).doing(|| format!("cannot look for link {name}"))?.is_none() {
             break;
         }
+        names.push(name);
     }
+    link::delete_all(host, &names).map_err(|error| Failure::new(format!("cannot remove links {}", names.join(", "))).because(error))?;
     remove_file(&record)
 }
 
@@ -250,40 +248,22 @@ fn namespace_record(home: &Home, container_id: &str) -> PathBuf {
     home.run().join("plugged").join(format!("{container_id}.json"))
 }
 
-fn remove_file(path: &Path) -> Result<()> {
+pub(super) fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.doing(|| format!("cannot remove {}", path.display())),
     }
 }
 
-/// Whether anyone is still on a network that a container has left.
-enum Left {
-    Used,
-    Unused,
-}
-
-fn release(home: &Home, network: &Network, container_id: &str) -> Result<()> {
-    for lease in lease::list(home, network)?.iter().filter(|lease| lease.holder == container_id) {
-        lease::release(home, network, lease.address)?;
-    }
-    Ok(())
-}
-
-/// Removes the link of a network that nobody but this container has leases of; those stay.
-fn leave(home: &Home, host: &mut Channel, network: &Network, container_id: &str) -> Result<Left> {
-    let is_other = |lease: &&lease::Lease| lease.holder != container_id;
+/// Takes back a container's leases of a network; if nobody else has one, the network is idle from then on.
+fn leave(home: &Home, network: &Network, container_id: &str) -> Result<()> {
     let leases = lease::list(home, network)?;
-    let others: Vec<_> = leases.iter().filter(is_other).collect();
-    if others.len() == leases.len() {
-        return Ok(Left::Used);
+    let (own, others): (Vec<_>, Vec<_>) = leases.iter().partition(|lease| lease.holder == container_id);
+    if own.is_empty() {
+        return Ok(());
     }
-    for lease in &others {
-        lease::release_stale(home, network, lease)?;
+    if others.iter().all(|lease| lease::is_stale(home, lease)) {
+        idle::note(home)?; // first: who comes after us if we are killed now knows that there is something to look after
     }
-    if lease::list(home, network)?.iter().any(|lease| is_other(&lease)) {
-        return Ok(Left::Used);
-    }
-    link::delete(host, &network.bridge).doing(|| format!("cannot remove link {}", network.bridge))?;
-    Ok(Left::Unused)
+    own.iter().try_for_each(|lease| lease::release(home, network, lease.address))
 }

@@ -8,8 +8,8 @@ use super::DEFAULT_NETWORK;
 use super::Network;
 use super::Wanted;
 use super::choice;
-use super::firewall;
 use super::holder;
+use super::idle;
 use super::lease;
 use super::link;
 use super::netlink::Channel;
@@ -104,10 +104,7 @@ pub fn remove(home: &Home, network: &Network) -> Result<()> {
             .because(format!("container `{name}` is plugged into it"))
             .hint(format!("stop it with `coracle stop {name}`, or take the project down")));
     }
-    let mut channel = Channel::route().doing(|| "cannot reach the kernel's links")?;
-    if link::delete(&mut channel, &network.bridge).doing(|| format!("cannot remove link {}", network.bridge))? {
-        firewall::expel(home, std::slice::from_ref(network))?;
-    }
+    idle::remove_links(home, std::slice::from_ref(network))?;
     state::discard(home, &directory(home, &network.name))?;
     note(home, "destroy", network);
     Ok(())

@@ -25,6 +25,7 @@ use crate::state;
 use crate::sys::child;
 use crate::units;
 
+use super::Errand;
 use super::Supervisor;
 use super::Watched;
 use super::complain;
@@ -202,7 +203,7 @@ impl Supervisor {
     }
 
     /// A container is down for good. Who waits for its exit code hears it at once; what is slow to take back, a process of its own
-    /// takes back: the kernel lets go of a bridge only after a grace period of RCU, which can be 30 ms.
+    /// takes back.
     pub(super) fn rest(&mut self, mut watched: Watched) {
         let container = watched.container.clone();
         let code = watched.state.exit_code;
@@ -227,9 +228,13 @@ impl Supervisor {
         }
         self.announce_end(&container.id, code);
         let home = self.home.clone();
-        let forked = self.fork_job(Some(&container.id), || {
+        if slow.network {
+            self.mind_idle_networks(); // before there are any: else a command might think that nobody does
+        }
+        let forked = self.fork_job(Errand::TakeDown(container.id.clone()), || {
             slow.give_back(&home);
             state::empty_trash(&home);
+            0
         });
         if let Err(error) = forked {
             complain("cannot fork, taking down a container here", error);
@@ -241,7 +246,11 @@ impl Supervisor {
     /// Takes back all that a start made, or as much of it as an unfinished one made.
     pub(super) fn take_down(&mut self, watched: &Watched) {
         self.names.withdraw(&self.home, &watched.container.id);
-        Belongings::of(&watched.container).give_back(&self.home);
+        let belongings = Belongings::of(&watched.container);
+        if belongings.network {
+            self.mind_idle_networks();
+        }
+        belongings.give_back(&self.home);
     }
 
     /// Starts a container whose pause is over.

@@ -18,6 +18,7 @@ use crate::container::exec;
 use crate::container::notes;
 use crate::image::Healthcheck;
 
+use super::Errand;
 use super::Supervisor;
 use super::complain;
 
@@ -151,9 +152,10 @@ impl Supervisor {
         let Some(checks) = watched.run.as_ref().and_then(|run| run.checks.as_ref()) else { return Ok(()) };
         let (container, pid, test, timeout) = (watched.container.clone(), watched.state.pid, checks.test.clone(), checks.timeout);
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        self.fork_job(None, || {
+        self.fork_job(Errand::Probe, || {
             let passed = exec::probe(&container, pid, test, timeout);
             let _ = File::from(theirs).write_all(if passed { b"1" } else { b"0" });
+            0
         })?;
         if let Some(checks) = self.run_of(id).and_then(|run| run.checks.as_mut()) {
             checks.probe = Some(Probe { pipe: ours, deadline: Instant::now() + timeout + SLACK });

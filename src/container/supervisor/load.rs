@@ -50,11 +50,12 @@ impl Supervisor {
     }
 
     /// Containers that have removed themselves, and whose supervisor did not live to take back what they had.
-    pub(super) fn sweep(&self) {
+    pub(super) fn sweep(&mut self) {
         let directory = self.home.container_run("any").parent().map(Path::to_owned);
         let Some(Ok(entries)) = directory.map(std::fs::read_dir) else { return };
         for id in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
             if !self.home.container(&id).exists() {
+                self.mind_idle_networks();
                 Belongings::of_unknown(&self.home, &id).give_back(&self.home);
             }
         }

@@ -9,6 +9,7 @@
 mod exits;
 mod guardian;
 mod health;
+mod idle;
 mod load;
 mod names;
 mod nest;
@@ -53,6 +54,7 @@ use guardian::LISTENER;
 use guardian::Notice;
 use guardian::Turn;
 use health::Checks;
+use idle::Duty;
 use nest::Nest;
 use nest::Store;
 use output::Output;
@@ -75,6 +77,8 @@ struct Supervisor {
     watched: BTreeMap<String, Watched>,
     connections: Vec<Connection>,
     jobs: Vec<Job>,
+    /// If it is we who look after idle networks.
+    duty: Option<Duty>,
     /// When we have been quiet for long enough to let go of what we do not need for being so.
     rest_at: Option<Instant>,
     names: names::Directory,
@@ -85,8 +89,16 @@ struct Supervisor {
 struct Job {
     pid: Pid,
     pidfd: OwnedFd,
-    /// The container that is down when it has ended.
-    takes_down: Option<String>,
+    errand: Errand,
+}
+
+/// What a [`Job`] is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Errand {
+    /// This container is down when it has ended.
+    TakeDown(String),
+    RemoveIdle,
+    Probe,
 }
 
 /// A container that is looked after.
@@ -147,6 +159,7 @@ impl Supervisor {
             watched: BTreeMap::new(),
             connections,
             jobs: Vec::new(),
+            duty: None,
             rest_at: Some(Instant::now() + QUIET),
             names,
         }
@@ -157,6 +170,7 @@ impl Supervisor {
         if self.watched.is_empty() {
             self.load();
         }
+        self.mind_what_was_left();
         loop {
             if self.is_idle() {
                 self.leave();
@@ -180,7 +194,10 @@ impl Supervisor {
 
     /// Nothing runs, nothing is to run, nobody waits for an answer.
     fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.jobs.is_empty() && !self.watched.values().any(|watched| watched.state.is_up())
+        self.connections.is_empty()
+            && self.jobs.is_empty()
+            && self.duty.is_none()
+            && !self.watched.values().any(|watched| watched.state.is_up())
     }
 
     fn leave(&mut self) {
@@ -244,7 +261,7 @@ impl Supervisor {
             [run.kill_at, run.reaped_by, run.output.deadline(), checks]
         });
         let of_restarts = self.watched.values().map(|watched| watched.restart_at);
-        of_runs.chain(of_restarts).chain([self.rest_at]).flatten().min()
+        of_runs.chain(of_restarts).chain([self.rest_at, self.duty.as_ref().map(|duty| duty.due)]).flatten().min()
     }
 
     fn handle(&mut self, source: &Source) {
@@ -271,6 +288,9 @@ impl Supervisor {
         if self.rest_at.is_some_and(|due| due <= now) {
             self.rest_at = None;
             let _ = memory::let_go_of_code(); // it is only a courtesy
+        }
+        if self.duty.as_ref().is_some_and(|duty| duty.due <= now) {
+            self.do_duty();
         }
         let ids: Vec<String> = self.watched.keys().cloned().collect();
         for id in ids {
@@ -313,6 +333,7 @@ impl Supervisor {
             Fork::Parent(pid) => {
                 self.watched.clear();
                 self.connections.clear();
+                self.duty = None; // the other half has it
                 let nest = std::mem::replace(&mut self.nest, Nest::empty(self.home.clone()));
                 Ok(Some(Guardian::of(nest, std::mem::take(&mut self.store), pid, ours)))
             }
@@ -344,21 +365,21 @@ impl Supervisor {
         self.watched.get_mut(id).and_then(|watched| watched.run.as_mut())
     }
 
-    /// Runs `work` in a forked process, which ends with it; a container may be down only then.
-    fn fork_job(&mut self, takes_down: Option<&str>, work: impl FnOnce()) -> io::Result<()> {
+    /// Runs `work` in a forked process, which ends with it and the status it gives.
+    fn fork_job(&mut self, errand: Errand, work: impl FnOnce() -> i32) -> io::Result<()> {
         match child::fork()? {
             Fork::Parent(pid) => {
                 let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
                 let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-                self.jobs.push(Job { pid, pidfd, takes_down: takes_down.map(str::to_owned) });
+                self.jobs.push(Job { pid, pidfd, errand });
                 Ok(())
             }
             Fork::Child => {
                 self.nest.unlock_copy();
                 self.store.clear();
                 self.connections.clear();
-                work();
-                std::process::exit(0);
+                self.duty = None;
+                std::process::exit(work());
             }
         }
     }
@@ -369,16 +390,20 @@ impl Supervisor {
         let (ended, running): (Vec<Job>, Vec<Job>) = std::mem::take(&mut self.jobs).into_iter().partition(|job| has_ended(&job.pidfd));
         self.jobs = running;
         for job in ended {
-            let _ = rustix::process::waitpid(Some(job.pid), WaitOptions::NOHANG);
-            if let Some(id) = job.takes_down {
-                self.announce_down(&id);
+            let reaped = rustix::process::waitpid(Some(job.pid), WaitOptions::NOHANG);
+            let went_well = matches!(reaped, Ok(Some((_, status))) if status.exit_status() == Some(0));
+            match job.errand {
+                Errand::TakeDown(id) => self.announce_down(&id),
+                // What cannot be removed is left to the next command, which says why.
+                Errand::RemoveIdle if went_well => self.mind_what_was_left(),
+                Errand::RemoveIdle | Errand::Probe => {}
             }
         }
     }
 
     /// Waits until what a container had in its last run is taken back.
     fn wait_until_down(&mut self, id: &str) {
-        for job in self.jobs.iter().filter(|job| job.takes_down.as_deref() == Some(id)) {
+        for job in self.jobs.iter().filter(|job| job.takes_down(id)) {
             let _ = rustix::event::poll(&mut [PollFd::new(&job.pidfd, PollFlags::IN)], None);
         }
         self.reap_jobs();
@@ -386,7 +411,13 @@ impl Supervisor {
 
     /// Whether a container's last run is being taken back.
     fn is_being_taken_down(&self, id: &str) -> bool {
-        self.jobs.iter().any(|job| job.takes_down.as_deref() == Some(id))
+        self.jobs.iter().any(|job| job.takes_down(id))
+    }
+}
+
+impl Job {
+    fn takes_down(&self, container: &str) -> bool {
+        matches!(&self.errand, Errand::TakeDown(id) if id == container)
     }
 }
 

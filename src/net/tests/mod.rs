@@ -27,6 +27,7 @@ use super::netlink::Channel;
 use super::*;
 use crate::place::Home;
 
+mod idle;
 mod ipv6;
 mod names;
 mod plug;

@@ -30,6 +30,7 @@ fn two_containers_reach_each_other_and_leave_nothing_behind() {
         unplug(&world.home, &web.id).unwrap();
         assert_eq!(fetch("172.17.0.2:6379").unwrap(), "172.17.0.1", "the other container stays");
         unplug(&world.home, &redis.id).unwrap();
+        sweep(&world.home).unwrap();
         assert_eq!(host_state(), before);
         unplug(&world.home, &redis.id).unwrap();
         remove(&world.home, &network).unwrap();
@@ -50,6 +51,7 @@ fn a_dead_container_is_unplugged_with_its_namespace() {
             guest.die();
             unplug(&world.home, &guest.id).unwrap();
         }
+        sweep(&world.home).unwrap();
         let started = Instant::now();
         while host_state() != before {
             assert!(started.elapsed() < Duration::from_secs(5), "{}", host_state());
@@ -99,6 +101,7 @@ fn a_plug_that_fails_leaves_nothing() {
             failure.starts_with("error: cannot plug the container into network `missing`\n  because: there is no such network"),
             "{failure}"
         );
+        sweep(&world.home).unwrap();
         assert_eq!(host_state(), before);
 
         // Killed in the middle: a bridge without an address, a pair that nobody took back, a lease of nobody.
@@ -111,6 +114,7 @@ fn a_plug_that_fails_leaves_nothing() {
         assert_eq!(world.plug(&web_again, &["net"])[0].address(), Ipv4Addr::new(172, 17, 0, 3));
         fs::remove_dir_all(world.home.container(&kept.id)).unwrap();
         unplug(&world.home, &web.id).unwrap();
+        sweep(&world.home).unwrap();
         let left = host_state();
         assert!(!left.contains("coracle") && !left.contains("br-"), "{left}");
     });
@@ -162,6 +166,9 @@ fn the_cost_of_each_step() {
             let started = Instant::now();
             unplug(&world.home, &guests[round * 2].id).unwrap();
             note("unplug, dead, the last", started);
+            let started = Instant::now();
+            sweep(&world.home).unwrap();
+            note("sweep", started);
         }
         for (what, mut all) in costs {
             all.sort();

@@ -44,6 +44,7 @@ fn published_ports_are_reached_from_everywhere_they_should() {
         for guest in [&web, &neighbour, &stranger] {
             unplug(&world.home, &guest.id).unwrap();
         }
+        sweep(&world.home).unwrap();
         assert_eq!(host_state(), before);
     });
 }
@@ -179,6 +180,7 @@ fn a_flushed_table_is_made_again() {
         for guest in [&web, &api] {
             unplug(&world.home, &guest.id).unwrap();
         }
+        sweep(&world.home).unwrap();
         assert_eq!(host_state(), before);
     });
 }
