@@ -4,10 +4,12 @@
 //! ```text
 //! unplug      the last container leaves a network: the mark `idle-networks` is made before its lease goes
 //! Caretaker   at most one for each home, held by a supervisor: a moment later it removes what is still idle, and the mark
+//! remove      a network's own removal takes its bridge at once, and leaves the firewall to the others: `left-networks/`
 //! sweep       finds the mark and no caretaker, for that was killed: removes all that is idle; every command looks
 //! ```
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,7 +124,9 @@ fn remove(home: &Home, which: Which) -> Result<()> {
             false => is_one_left = true,
         }
     }
-    remove_links(home, &idle)?;
+    let removed = remove_links(&idle)?;
+    firewall::expel(home, &removed)?;
+    forget_left(home)?;
     if is_one_left { Ok(()) } else { plug::remove_file(&mark(home)) }
 }
 
@@ -133,10 +137,43 @@ fn idle_for(home: &Home, network: &Network) -> Duration {
     changed.ok().and_then(|changed| changed.elapsed().ok()).unwrap_or(Duration::MAX)
 }
 
-/// Removes the links of networks without containers, and what the host did for them.
-pub(super) fn remove_links(home: &Home, networks: &[Network]) -> Result<()> {
+/// Removes the bridge of a network that is about to be forgotten. What the host does for it stays for a caretaker: to close the
+/// firewall's socket after a removal is to wait for another grace period. The caller holds [`record::lock`], and sweeps without it.
+pub(super) fn leave(home: &Home, network: &Network) -> Result<()> {
+    let removed = remove_links(std::slice::from_ref(network))?;
+    for network in &removed {
+        note(home)?;
+        state::write_json(&left(home).join(format!("{}.json", network.id)), network)?;
+    }
+    Ok(())
+}
+
+/// Takes networks out of the firewall that have been removed meanwhile. The caller holds [`record::lock`].
+pub(super) fn forget_left(home: &Home) -> Result<()> {
+    let doing = || "cannot read which networks have been removed";
+    let entries = match fs::read_dir(left(home)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.doing(doing)?,
+    };
+    let mut networks = Vec::new();
+    let mut notes = Vec::new();
+    for entry in entries {
+        let note = entry.doing(doing)?.path();
+        networks.extend(state::find_json::<Network>(&note)?);
+        notes.push(note);
+    }
+    firewall::expel(home, &networks)?;
+    notes.iter().try_for_each(|note| plug::remove_file(note))
+}
+
+fn left(home: &Home) -> PathBuf {
+    home.run().join("left-networks")
+}
+
+/// Removes the links of networks without containers; returns those that had any.
+fn remove_links(networks: &[Network]) -> Result<Vec<Network>> {
     if networks.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut channel = Channel::route().doing(|| "cannot reach the kernel's links")?;
     let mut standing = Vec::new();
@@ -152,5 +189,5 @@ pub(super) fn remove_links(home: &Home, networks: &[Network]) -> Result<()> {
     }
     link::delete_all(&mut channel, &links)
         .map_err(|error| Failure::new(format!("cannot remove links {}", links.join(", "))).because(error))?;
-    firewall::expel(home, &standing)
+    Ok(standing)
 }

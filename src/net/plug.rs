@@ -175,6 +175,7 @@ fn bridge(home: &Home, host: &mut Channel, network: &Network) -> Result<Link> {
         Some(_) => drop(link::delete(host, &network.bridge).doing(doing)?),
         None => {}
     }
+    idle::forget_left(home)?; // their subnets may be ours by now; and the last one turns forwarding off
     host::turn_forwarding_on(home, network)?;
     firewall::admit(home, network)?;
     make_bridge(host, network).doing(doing)

@@ -96,7 +96,7 @@ pub fn remove(home: &Home, network: &Network) -> Result<()> {
     if network.name == DEFAULT_NETWORK {
         return Err(refusal().because("it is the network that containers without one are on"));
     }
-    let _lock = lock(home)?;
+    let lock = lock(home)?;
     lease::sweep(home, network)?;
     if let Some(lease) = lease::list(home, network)?.first() {
         let name = holder::container_name(home, &lease.holder).unwrap_or_else(|| lease.holder.chars().take(12).collect());
@@ -104,10 +104,11 @@ pub fn remove(home: &Home, network: &Network) -> Result<()> {
             .because(format!("container `{name}` is plugged into it"))
             .hint(format!("stop it with `coracle stop {name}`, or take the project down")));
     }
-    idle::remove_links(home, std::slice::from_ref(network))?;
+    idle::leave(home, network)?;
     state::discard(home, &directory(home, &network.name))?;
     note(home, "destroy", network);
-    Ok(())
+    drop(lock);
+    idle::sweep(home)
 }
 
 /// Writes down what has happened to a network.

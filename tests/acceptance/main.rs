@@ -16,6 +16,7 @@ mod commands;
 mod down;
 mod exec;
 mod getting_started;
+mod idle;
 mod interrupted;
 mod kill_nine;
 mod life;

@@ -291,6 +291,7 @@ fn other_firewalls_let_our_packets_through() {
 
         for guest in [&web, &hidden] {
             unplug(&world.home, &guest.id).unwrap();
+            sweep(&world.home).unwrap();
         }
         assert_eq!(host_state(), before);
     });
