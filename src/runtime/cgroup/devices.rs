@@ -1,7 +1,8 @@
 //! Which devices a container may use: the devices controller of v1, a BPF program on v2.
 
-use std::fs;
 use std::fs::File;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -35,10 +36,16 @@ pub(super) fn apply(hierarchies: &Hierarchies, path: &Path, rules: &[LinuxDevice
 }
 
 fn apply_v1(directory: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+    let open = |name: &str| {
+        let path = directory.join(name);
+        OpenOptions::new().write(true).open(&path).doing(|| format!("cannot open {}", path.display()))
+    };
+    let (mut allow, mut deny) = (open("devices.allow")?, open("devices.deny")?);
     for rule in rules {
-        let file = directory.join(if rule.allow() { "devices.allow" } else { "devices.deny" });
         let line = notation(rule);
-        fs::write(&file, &line).doing(|| format!("cannot write `{line}` to {}", file.display()))?;
+        // One rule for each write.
+        let written = if rule.allow() { allow.write_all(line.as_bytes()) } else { deny.write_all(line.as_bytes()) };
+        written.doing(|| format!("cannot write the rule `{line}` in {}", directory.display()))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// The hierarchies that our mount namespace shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,9 +25,15 @@ const CONTROLLERS: [&str; 12] =
     ["blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls", "net_prio", "perf_event", "pids"];
 
 impl Hierarchies {
-    /// Reads them from /proc/self/mountinfo; a machine without any has none.
+    /// Reads them from /proc/self/mountinfo, once; a machine without any has none.
     pub fn find() -> Hierarchies {
-        Hierarchies::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        static FOUND: OnceLock<Hierarchies> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return found.clone();
+        }
+        let found = Hierarchies::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+        // They are mounted when a machine boots, and stay.
+        if found.is_empty() { found } else { FOUND.get_or_init(|| found).clone() }
     }
 
     /// See proc_pid_mountinfo(5): after `-` come the type, the source and the options of the file system.
