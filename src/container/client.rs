@@ -40,6 +40,9 @@ use super::record;
 /// The first argument of the process that keeps a supervisor alive.
 pub(super) const GUARDIAN: &str = "@guardian";
 
+/// The socket in a supervisor's directory.
+pub(super) const SOCKET: &str = "socket";
+
 /// How long a supervisor may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -68,7 +71,7 @@ fn connect(home: &Home, key: &str) -> io::Result<Option<Talk>> {
     };
     let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::SEQPACKET);
     let socket = rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None)?;
-    match rustix::net::connect(&socket, &socket_address(&directory)?) {
+    match rustix::net::connect(&socket, &socket_address(&directory, SOCKET)?) {
         Ok(()) => Ok(Some(Talk::over(socket))),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED) => Ok(None),
         Err(error) => Err(error.into()),
@@ -76,8 +79,8 @@ fn connect(home: &Home, key: &str) -> io::Result<Option<Talk>> {
 }
 
 /// The address of the socket in an open directory: a socket's name has 108 bytes at most, a path may have more.
-pub(super) fn socket_address(directory: &OwnedFd) -> io::Result<rustix::net::SocketAddrUnix> {
-    Ok(rustix::net::SocketAddrUnix::new(format!("/proc/self/fd/{}/socket", directory.as_raw_fd()))?)
+pub(super) fn socket_address(directory: &OwnedFd, name: &str) -> io::Result<rustix::net::SocketAddrUnix> {
+    Ok(rustix::net::SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))?)
 }
 
 /// Starts a guardian, which starts the supervisor; what we say to it waits until that hears.

@@ -114,9 +114,7 @@ impl Belongings {
         }
         failures.extend(cgroup.remove().err());
         // Last: where it stands, there is something to take back.
-        let directory = home.container_run(&self.id);
-        let _ = std::fs::remove_dir_all(&directory);
-        let _ = directory.parent().map(std::fs::remove_dir);
+        let _ = std::fs::remove_dir_all(home.container_run(&self.id));
         for failure in failures {
             complain("cannot take back what a container had", failure);
         }

@@ -16,7 +16,6 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -43,7 +42,7 @@ use crate::sys::memory;
 
 use super::Supervisor;
 use super::complain;
-use super::nest::COMPLAINTS;
+use super::nest::LOCK;
 use super::nest::Nest;
 use super::nest::Store;
 use crate::container::client::GUARDIAN;
@@ -124,7 +123,7 @@ fn detach() -> io::Result<OwnedFd> {
 
 fn nestle(home: &Home, key: &str) -> io::Result<Option<Guardian>> {
     let Some(nest) = Nest::claim(home, key)? else { return Ok(None) };
-    let complaints = OpenOptions::new().create(true).append(true).mode(0o600).open(nest.directory().join(COMPLAINTS))?;
+    let complaints = OpenOptions::new().append(true).open(nest.directory().join(LOCK))?;
     rustix::stdio::dup2_stderr(&complaints)?;
     let mut store = Store::new();
     store.insert(LISTENER.into(), Rc::new(nest.listen()?));

@@ -203,7 +203,6 @@ impl Supervisor {
     fn leave(&mut self) {
         self.nest.hide();
         // Whoever connected before that hears our end, and begins another supervisor.
-        self.names.clear(&self.home);
         self.nest.clear();
     }
 

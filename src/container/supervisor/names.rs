@@ -133,11 +133,6 @@ impl Directory {
     pub(super) fn servers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.servers.values().map(AsFd::as_fd)
     }
-
-    /// The last one to go takes the directory away.
-    pub(super) fn clear(&self, home: &Home) {
-        let _ = fs::remove_dir(home.known_names());
-    }
 }
 
 impl Supervisor {

@@ -21,13 +21,19 @@ use crate::place::Home;
 use crate::state;
 
 use crate::container::client;
+use crate::container::client::SOCKET;
 
 /// Descriptors by name; guardian and supervisor both have them, so that they survive one of the two.
 pub(super) type Store = BTreeMap<String, Rc<OwnedFd>>;
 
-/// Where what goes wrong is noted, in our directory and at last in the root.
-pub(super) const COMPLAINTS: &str = "complaints";
+/// The file in our directory that is locked. What goes wrong is written into it: one file less to make on the way of every start.
+pub(super) const LOCK: &str = "lock";
+/// Where what went wrong lies at last, in the root.
+const COMPLAINTS: &str = "complaints";
 const MOST_COMPLAINTS: u64 = 1 << 20;
+
+/// The socket until it can be connected to.
+const ASIDE: &str = "socket.new";
 
 /// Connections that nobody has accepted yet: 200 commands may come at once.
 const BACKLOG: i32 = 256;
@@ -45,7 +51,7 @@ impl Nest {
     /// Takes the place; None if it is taken.
     pub(super) fn claim(home: &Home, key: &str) -> io::Result<Option<Nest>> {
         let directory = home.supervisor(key);
-        let path = directory.join("lock");
+        let path = directory.join(LOCK);
         loop {
             DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
             let lock = match OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path) {
@@ -74,28 +80,26 @@ impl Nest {
     /// Opens the socket that commands connect to. Bound aside and moved in place, so that who finds it can connect.
     pub(super) fn listen(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let aside = self.directory().join("new");
-        let _ = fs::remove_dir_all(&aside);
-        DirBuilder::new().mode(0o700).create(&aside)?;
-        let directory = rustix::fs::open(&aside, flags, Mode::empty())?;
+        let aside = self.directory().join(ASIDE);
+        let _ = fs::remove_file(&aside); // of one that was killed just here
+        let directory = rustix::fs::open(self.directory(), flags, Mode::empty())?;
         let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::SEQPACKET);
         let how = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(family, kind, how, None)?;
-        rustix::net::bind(&socket, &client::socket_address(&directory)?)?;
+        rustix::net::bind(&socket, &client::socket_address(&directory, ASIDE)?)?;
         rustix::net::listen(&socket, BACKLOG)?;
-        fs::rename(aside.join("socket"), self.directory().join("socket"))?;
-        fs::remove_dir(&aside)?;
+        fs::rename(aside, self.directory().join(SOCKET))?;
         Ok(socket)
     }
 
     /// From here on no command finds us.
     pub(super) fn hide(&self) {
-        let _ = fs::remove_file(self.directory().join("socket"));
+        let _ = fs::remove_file(self.directory().join(SOCKET));
     }
 
     /// Leaves nothing behind but what there was to complain about: that goes where it lasts.
     pub(super) fn clear(&self) {
-        if let Ok(complaints) = fs::read_to_string(self.directory().join(COMPLAINTS))
+        if let Ok(complaints) = fs::read_to_string(self.directory().join(LOCK))
             && !complaints.is_empty()
         {
             let kept = self.home.root().join(COMPLAINTS);
@@ -105,9 +109,6 @@ impl Nest {
             let _ = state::append_line(&kept, complaints.trim_end());
         }
         let _ = fs::remove_dir_all(self.directory());
-        if let Some(parent) = self.directory().parent() {
-            let _ = fs::remove_dir(parent);
-        }
     }
 
     /// Lets go of the lock in a process that must not hold it.

@@ -262,13 +262,8 @@ fn running(before: &State, container: &Container, pid: i32, plugged: Vec<Plugged
 fn make_run_directory(home: &Home, id: &str) -> Result<PathBuf> {
     let directory = home.container_run(id);
     let _ = fs::remove_dir_all(&directory);
-    for _ in 0..100 {
-        match DirBuilder::new().recursive(true).mode(0o711).create(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // another one's last container took the parent away
-            made => return made.map(|()| directory.clone()).doing(|| format!("cannot make {}", directory.display())).map_err(engine),
-        }
-    }
-    Err(Failure::new(format!("cannot make {}", directory.display())).because("it is removed again and again").exit(ENGINE))
+    let made = DirBuilder::new().recursive(true).mode(0o711).create(&directory);
+    made.map(|()| directory.clone()).doing(|| format!("cannot make {}", directory.display())).map_err(engine)
 }
 
 fn root_of(home: &Home, container: &Container) -> Root {
