@@ -163,6 +163,11 @@ pub(super) fn ask_living(home: &Home, key: &str, request: &Request) -> Result<Op
     }
 }
 
+/// Has the container's supervisor, if it has one, delete what was removed: nobody needs to wait for that.
+pub(super) fn leave_trash_to_supervisor(home: &Home, container: &Container) -> bool {
+    ask_living(home, key(container), &Request::Tidy).is_ok_and(|answer| answer.is_some())
+}
+
 /// Waits until its supervisor has let go of a container that is down.
 pub(super) fn tell_removed(home: &Home, container: &Container) -> Result<()> {
     ask_living(home, key(container), &Request::Removed { id: container.id.clone() }).map(drop)

@@ -209,7 +209,9 @@ pub fn remove(home: &Home, id: &str, volumes: Volumes) -> Result<()> {
     client::tell_removed(home, &container)?;
     erase(home, &container, volumes)?;
     let _ = fs::remove_dir_all(home.container_run(id));
-    state::empty_trash(home);
+    if !client::leave_trash_to_supervisor(home, &container) {
+        state::empty_trash(home);
+    }
     Ok(())
 }
 

@@ -90,6 +90,8 @@ pub(super) enum Request {
     Amended {
         id: String,
     },
+    /// What was removed can be deleted.
+    Tidy,
     /// The machine has booted: what is always to run shall run again.
     Booted,
     /// The supervisor before this one died together with its guardian.

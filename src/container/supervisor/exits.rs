@@ -37,6 +37,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// A run as long as this makes the next restart a first one.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 
+/// How much others have priority over the deletion of what was removed; see nice(2).
+const LEISURE: i32 = 10;
+
 const ENDED: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG);
 
 /// How long a process that somebody else reaps may stay unreaped before we stop waiting for its exit code.
@@ -119,6 +122,12 @@ impl Belongings {
             complain("cannot take back what a container had", failure);
         }
     }
+}
+
+/// Deletes what was removed, after everything that somebody may wait for.
+pub(super) fn empty_trash_at_leisure(home: &Home) {
+    let _ = rustix::process::nice(LEISURE); // it is only a courtesy
+    state::empty_trash(home);
 }
 
 impl Supervisor {
@@ -231,7 +240,7 @@ impl Supervisor {
         }
         let forked = self.fork_job(Errand::TakeDown(container.id.clone()), || {
             slow.give_back(&home);
-            state::empty_trash(&home);
+            empty_trash_at_leisure(&home);
             0
         });
         if let Err(error) = forked {

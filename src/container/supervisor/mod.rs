@@ -98,6 +98,7 @@ enum Errand {
     /// This container is down when it has ended.
     TakeDown(String),
     RemoveIdle,
+    Tidy,
     Probe,
 }
 
@@ -395,7 +396,7 @@ impl Supervisor {
                 Errand::TakeDown(id) => self.announce_down(&id),
                 // What cannot be removed is left to the next command, which says why.
                 Errand::RemoveIdle if went_well => self.mind_what_was_left(),
-                Errand::RemoveIdle | Errand::Probe => {}
+                Errand::RemoveIdle | Errand::Tidy | Errand::Probe => {}
             }
         }
     }
