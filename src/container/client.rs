@@ -211,6 +211,21 @@ pub fn restart(home: &Home, id: &str, grace: Grace) -> Result<Vec<String>> {
     Ok(warnings)
 }
 
+/// Stops a container and waits until its program has ended; what it had may still be being taken back then, for which [`super::remove`]
+/// waits.
+///
+/// # Errors
+/// What the supervisor says.
+pub fn halt(home: &Home, id: &str, grace: Grace) -> Result<()> {
+    let container = existing(home, id)?;
+    if record::recorded_state(home, id)?.is_up() {
+        // The first answer counts: that of the stop if it ran no more, else that of the wait.
+        let (stop, wait) = (Request::Stop { id: id.to_owned(), grace }, Request::Wait { id: id.to_owned() });
+        ask_all(home, key(&container), &[&stop, &wait])?;
+    }
+    Ok(())
+}
+
 /// Sends a signal (`SIGHUP`, `HUP`, `1`) to a container's PID 1.
 ///
 /// # Errors

@@ -38,6 +38,7 @@ pub use amend::Amendment;
 pub use amend::rename;
 pub use amend::update;
 pub use attach::attach;
+pub use client::halt;
 pub use client::kill;
 pub use client::pause;
 pub use client::restart;

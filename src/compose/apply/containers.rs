@@ -81,7 +81,6 @@ impl Work<'_> {
             Action::StopContainer { name } => {
                 watched(name, (Phase::Stopping, Phase::Stopped), &|| container::stop(home, &self.id(name)?, manner.grace))
             }
-            Action::RemoveContainer { name } => self.stop_and_remove(name),
             Action::KillContainer { name } => {
                 watched(name, (Phase::Killing, Phase::Killed), &|| container::kill(home, &self.id(name)?, &manner.signal))
             }
@@ -95,14 +94,20 @@ impl Work<'_> {
         }
     }
 
-    fn stop_and_remove(&self, name: &str) -> Result<()> {
+    /// The first half of a removal: the program ends.
+    pub(super) fn halt(&self, name: &str) -> Result<()> {
         let id = self.id(name)?;
-        let is_up = self.found(name).is_none_or(FoundContainer::is_up);
-        if is_up {
-            self.watched((Kind::Container, name), (Phase::Stopping, Phase::Stopped), &|| {
-                container::stop(self.job.home, &id, self.job.manner.grace)
-            })?;
+        if !self.found(name).is_none_or(FoundContainer::is_up) {
+            return Ok(());
         }
+        self.watched((Kind::Container, name), (Phase::Stopping, Phase::Stopped), &|| {
+            container::halt(self.job.home, &id, self.job.manner.grace)
+        })
+    }
+
+    /// The second half.
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        let id = self.id(name)?;
         self.watched((Kind::Container, name), (Phase::Removing, Phase::Removed), &|| {
             container::remove(self.job.home, &id, self.job.manner.volumes)
         })?;

@@ -19,6 +19,8 @@ use crate::failure::Result;
 enum Progress {
     Waiting,
     Running,
+    /// A container that is being removed has ended; those that it needed may end too.
+    Halted,
     Done,
     Failed,
 }
@@ -29,7 +31,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// The exit status of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-type Report = (usize, Result<()>);
+/// The number of a step and how far it has come.
+type Report = (usize, Result<Progress>);
 
 /// The steps of a plan and how far each is.
 struct Board<'a> {
@@ -53,9 +56,9 @@ pub(super) fn run(work: &Work<'_>, plan: &Plan) -> Result<()> {
                 match how(action) {
                     How::Thread => {
                         let sender = sender.clone();
-                        scope.spawn(move || report(&sender, at, work.perform(action)));
+                        scope.spawn(move || report(&sender, at, carry_out(work, action, || report(&sender, at, Ok(Progress::Halted)))));
                     }
-                    How::Here => board.settle((at, work.perform(action))),
+                    How::Here => board.settle((at, work.perform(action).map(|()| Progress::Done))),
                     How::Look => ready::announce(work, &plan.steps[at]),
                 }
             }
@@ -96,14 +99,27 @@ fn how(action: &Action) -> How {
     }
 }
 
-fn report(sender: &Sender<Report>, at: usize, outcome: Result<()>) {
+/// Carries out a step that has a thread of its own; says when a removal is half done.
+fn carry_out(work: &Work<'_>, action: &Action, halted: impl Fn()) -> Result<Progress> {
+    match action {
+        Action::RemoveContainer { name } => {
+            work.halt(name)?;
+            halted();
+            work.remove(name)?;
+        }
+        other => work.perform(other)?,
+    }
+    Ok(Progress::Done)
+}
+
+fn report(sender: &Sender<Report>, at: usize, outcome: Result<Progress>) {
     // The receiver outlives the scope that this thread is in.
     let _ = sender.send((at, outcome));
 }
 
 impl Board<'_> {
     fn settle(&mut self, (at, outcome): Report) {
-        self.progress[at] = if outcome.is_ok() { Progress::Done } else { Progress::Failed };
+        self.progress[at] = *outcome.as_ref().unwrap_or(&Progress::Failed);
         self.faults.extend(outcome.err());
     }
 
@@ -117,7 +133,7 @@ impl Board<'_> {
         if self.is_over() {
             return None;
         }
-        let is_ready = |step: &Step| step.after.iter().all(|before| self.progress[*before] == Progress::Done);
+        let is_ready = |step: &Step| step.after.iter().all(|before| self.lets_go_on(*before, &step.action));
         let has_room = self.work.job.manner.at_once.is_none_or(|most| self.threads() < most);
         let may = |step: &Step| has_room || how(&step.action) != How::Thread;
         let mut waiting = self.plan.steps.iter().enumerate().filter(|(at, _)| self.progress[*at] == Progress::Waiting);
@@ -130,14 +146,21 @@ impl Board<'_> {
         running.filter(|(step, _)| how(&step.action) == How::Thread).count()
     }
 
+    /// Whether a step has come so far that this action, which comes after it, may be begun.
+    fn lets_go_on(&self, before: usize, action: &Action) -> bool {
+        match self.progress[before] {
+            Progress::Done => true,
+            // The order of removals is that of the programs' ends.
+            Progress::Halted => matches!(action, Action::RemoveContainer { .. }),
+            Progress::Waiting | Progress::Running | Progress::Failed => false,
+        }
+    }
+
     /// Whether something is under way that must be waited for, or can be begun.
     fn has_more(&self) -> bool {
-        let under_way = self
-            .plan
-            .steps
-            .iter()
-            .zip(&self.progress)
-            .any(|(step, progress)| *progress == Progress::Running && (how(&step.action) == How::Thread || !self.is_over()));
+        let under_way = self.plan.steps.iter().zip(&self.progress).any(|(step, progress)| {
+            matches!(progress, Progress::Running | Progress::Halted) && (how(&step.action) == How::Thread || !self.is_over())
+        });
         under_way || self.next_ready().is_some()
     }
 
@@ -150,7 +173,7 @@ impl Board<'_> {
             }
             match ready::is_ready(self.work, step) {
                 Ok(false) => continue,
-                Ok(true) => self.settle((at, Ok(()))),
+                Ok(true) => self.settle((at, Ok(Progress::Done))),
                 Err(failure) => self.settle((at, Err(failure))),
             }
             moved = true;
