@@ -63,6 +63,7 @@ fn containers_reach_each_other_and_the_world_by_either_family() {
         unplug(&world.home, &web.id).unwrap();
         assert_eq!(switch("all", "forwarding"), "1");
         unplug(&world.home, &redis.id).unwrap();
+        sweep(&world.home).unwrap();
         assert_eq!(host_state(), before);
         assert_eq!((switch("all", "forwarding"), switch("up0", "accept_ra")), ("0".into(), "1".into()));
         remove(&world.home, &network).unwrap();
@@ -96,6 +97,7 @@ fn a_network_without_ipv4_has_none_and_one_without_ipv6_neither() {
         for guest in [&six, &four, &both] {
             unplug(&world.home, &guest.id).unwrap();
         }
+        sweep(&world.home).unwrap();
         assert_eq!(host_state(), before);
     });
 }
