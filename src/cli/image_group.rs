@@ -34,6 +34,8 @@ pub enum Command {
     Prune(Prune),
     /// Pull an image from a registry
     Pull(cli::pull::Command),
+    /// Push an image to a registry
+    Push(cli::push::Command),
     /// Remove images
     #[command(visible_alias = "remove")]
     Rm(cli::rmi::Command),
@@ -55,6 +57,7 @@ impl Command {
             Command::Ls(command) => command.run(home),
             Command::Prune(command) => command.run(home),
             Command::Pull(command) => command.run(home),
+            Command::Push(command) => command.run(home),
             Command::Rm(command) => command.run(home),
             Command::Tag(command) => command.run(home),
         }

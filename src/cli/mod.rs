@@ -26,6 +26,8 @@ mod invocation;
 mod kill;
 mod listing;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod network;
 mod out;
@@ -34,6 +36,7 @@ mod port;
 mod processes;
 mod progress;
 mod pull;
+mod push;
 mod rename;
 mod restart;
 mod rm;
@@ -124,6 +127,10 @@ enum Command {
     Kill(kill::Command),
     /// Bring in images from a tar archive
     Load(load::Command),
+    /// Log in to a registry
+    Login(login::Command),
+    /// Log out from a registry
+    Logout(logout::Command),
     /// Show the output of a container
     Logs(logs::Command),
     /// Pause all processes in containers
@@ -136,6 +143,8 @@ enum Command {
     Pull(pull::Command),
     /// Give a container another name
     Rename(rename::Command),
+    /// Push an image to a registry
+    Push(push::Command),
     /// Restart containers
     Restart(restart::Command),
     /// Remove containers
@@ -202,12 +211,15 @@ impl Command {
             Command::Inspect(command) => command.run(home),
             Command::Kill(command) => command.run(home),
             Command::Load(command) => command.run(home),
+            Command::Login(command) => command.run(home),
+            Command::Logout(command) => command.run(home),
             Command::Logs(command) => command.run(home),
             Command::Pause(command) => command.run(home),
             Command::Port(command) => command.run(home),
             Command::Ps(command) => command.run(home),
             Command::Pull(command) => command.run(home),
             Command::Rename(command) => command.run(home),
+            Command::Push(command) => command.run(home),
             Command::Restart(command) => command.run(home),
             Command::Rm(command) => command.run(home),
             Command::Rmi(command) => command.run(home),

@@ -231,6 +231,7 @@ impl<'a> Work<'a> {
                 digest: received.blob.to_string(),
                 size: received.blob_size,
                 compression: received.compression,
+                level: None,
                 repositories: vec![repository],
             });
         }
@@ -243,7 +244,7 @@ impl<'a> Work<'a> {
     fn note(&self, part: &Part, key: &str) -> Result<()> {
         let (Some(repository), Some(blob)) = (self.source.repository(), &part.blob) else { return Ok(()) };
         let Some(compression) = blob.compression else { return Ok(()) };
-        let form = Form { digest: blob.digest.to_string(), size: blob.size, compression, repositories: vec![repository] };
+        let form = Form { digest: blob.digest.to_string(), size: blob.size, compression, level: None, repositories: vec![repository] };
         store::note_form(self.home, key, &form)
     }
 }

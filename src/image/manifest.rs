@@ -99,6 +99,17 @@ pub(super) fn write(config: &Blob, layers: &[Blob]) -> Vec<u8> {
     manifest.to_string().into_bytes()
 }
 
+/// What a manifest or index is announced as.
+pub(super) fn media_type(bytes: &[u8]) -> &'static str {
+    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let said = value.get("mediaType").and_then(serde_json::Value::as_str);
+    match ACCEPTED.iter().find(|known| Some(**known) == said) {
+        Some(known) => known,
+        None if value.get("manifests").is_some() => OCI_INDEX,
+        None => OCI_MANIFEST,
+    }
+}
+
 impl Document {
     /// Reads a manifest or an index and refuses what is neither or both.
     pub(super) fn parse(bytes: &[u8]) -> Result<Document> {

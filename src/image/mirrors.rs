@@ -1,14 +1,17 @@
-//! Where an image is asked for: the rules of `registries.conf`.
+//! Where an image is asked for: the rules of `registries.conf`, and what Docker's `daemon.json` says of registries.
 //!
 //! Read are `/etc/coracle/registries.conf`, `registries.conf` in our root directory and
 //! `$XDG_CONFIG_HOME/coracle/registries.conf`; a later file replaces an earlier one's rule for the same prefix.
 //! A file that `CORACLE_REGISTRIES_CONF` names is read instead of them all.
 //! The form is that of containers-registries.conf(5), version 2, as far as
 //! `[[registry]] prefix location insecure blocked` and `[[registry.mirror]] location insecure` go.
+//! Of `daemon.json` (in `/etc/docker`, `/etc/coracle` and `$XDG_CONFIG_HOME/docker`) these are heeded:
+//! `registry-mirrors`, which are the Hub's, and `insecure-registries`. A rule of ours is stronger.
 
 use std::env;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -35,8 +38,12 @@ pub(super) struct Endpoint {
 pub(super) enum Trust {
     /// TLS with a certificate that a known authority signed.
     Certified,
-    /// Plain HTTP, or TLS with whatever certificate: this machine itself, or `insecure = true`.
+    /// TLS with whatever certificate, or plain HTTP: `insecure = true`.
     Any,
+    /// The same, on this machine: there is nothing on the way, so plain HTTP is asked first.
+    Loopback,
+    /// Plain HTTP and nothing else, because the user wrote `http://`.
+    Plain,
 }
 
 /// The rules of all files, the later file's last.
@@ -44,6 +51,16 @@ pub(super) enum Trust {
 pub(super) struct Rules {
     #[serde(default)]
     registry: Vec<Rule>,
+    #[serde(skip)]
+    daemon: Daemon,
+}
+
+/// What is heeded of `daemon.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Daemon {
+    registry_mirrors: Vec<String>,
+    insecure_registries: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,7 +91,22 @@ impl Rules {
             };
             rules.add(Rules::parse(&text, &path)?);
         }
+        for path in daemon_files() {
+            let text = match fs::read_to_string(&path) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+                read => read.doing(|| format!("cannot read {}", path.display()))?,
+            };
+            let more: Daemon = serde_json::from_str(&text).doing(|| format!("cannot understand {}", path.display()))?;
+            rules.daemon.registry_mirrors.extend(more.registry_mirrors);
+            rules.daemon.insecure_registries.extend(more.insecure_registries);
+        }
         Ok(rules)
+    }
+
+    /// The place that `name` itself is at: where a push goes, which is never a mirror.
+    pub(super) fn origin(&self, name: &Reference) -> Result<Endpoint> {
+        let failure = || Failure::new(format!("cannot ask for `{name}`"));
+        self.endpoints(name)?.pop().ok_or_else(failure)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Rules> {
@@ -94,7 +126,14 @@ impl Rules {
         let whole = name.name();
         let matching = self.registry.iter().filter(|rule| rest_after(&whole, rule.key()).is_some());
         let Some(rule) = matching.max_by_key(|rule| rule.key().len()) else {
-            return Ok(vec![endpoint(&whole, Trust::Certified)]);
+            let mut endpoints = Vec::new();
+            if name.domain == "docker.io" {
+                for mirror in &self.daemon.registry_mirrors {
+                    endpoints.push(self.hub_mirror(mirror, &name.path)?);
+                }
+            }
+            endpoints.push(self.endpoint(&whole, false));
+            return Ok(endpoints);
         };
         if rule.blocked {
             let failure =
@@ -103,10 +142,77 @@ impl Rules {
         }
         let rest = rest_after(&whole, rule.key()).unwrap_or_default();
         let mut endpoints: Vec<Endpoint> =
-            rule.mirror.iter().map(|mirror| endpoint(&format!("{}{rest}", mirror.location), trust(mirror.insecure))).collect();
+            rule.mirror.iter().map(|mirror| self.endpoint(&format!("{}{rest}", mirror.location), mirror.insecure)).collect();
         let own = if rule.location.is_empty() { whole.clone() } else { format!("{}{rest}", rule.location) };
-        endpoints.push(endpoint(&own, trust(rule.insecure)));
+        endpoints.push(self.endpoint(&own, rule.insecure));
         Ok(endpoints)
+    }
+
+    /// A repository at exactly the place where it was seen, `127.0.0.1:5000/library/redis`.
+    pub(super) fn place(&self, whole: &str) -> Endpoint {
+        let locations = self.registry.iter().flat_map(|rule| {
+            let own = if rule.location.is_empty() { rule.key() } else { &rule.location };
+            std::iter::once((own, rule.insecure)).chain(rule.mirror.iter().map(|mirror| (mirror.location.as_str(), mirror.insecure)))
+        });
+        let matching = locations.filter(|(location, _)| rest_after(whole, location).is_some());
+        let insecure = matching.max_by_key(|(location, _)| location.len()).is_some_and(|(_, insecure)| insecure);
+        self.endpoint(whole, insecure)
+    }
+
+    fn hub_mirror(&self, mirror: &str, path: &str) -> Result<Endpoint> {
+        let refused = || {
+            let failure = Failure::new(format!("cannot use the registry mirror `{mirror}`")).because("it is no web address");
+            failure.hint("write `https://HOST` in `registry-mirrors` of daemon.json")
+        };
+        let (scheme, rest) = mirror.split_once("://").ok_or_else(refused)?;
+        let rest = rest.trim_end_matches('/');
+        if rest.is_empty() || rest.contains(['?', '#', '@']) {
+            return Err(refused());
+        }
+        let endpoint = self.endpoint(&format!("{rest}/{path}"), false);
+        match scheme {
+            "https" => Ok(endpoint),
+            "http" => Ok(Endpoint { trust: Trust::Plain, ..endpoint }),
+            _ => Err(refused()),
+        }
+    }
+
+    fn endpoint(&self, whole: &str, insecure: bool) -> Endpoint {
+        let (registry, repository) = whole.split_once('/').unwrap_or((whole, ""));
+        let trust = match () {
+            () if is_this_machine(registry) => Trust::Loopback,
+            () if insecure || self.daemon.trusts(registry) => Trust::Any,
+            () => Trust::Certified,
+        };
+        Endpoint { registry: registry.to_owned(), repository: repository.to_owned(), trust }
+    }
+}
+
+impl Daemon {
+    /// Whether `insecure-registries` has the registry, by its name or by the network its address is in.
+    fn trusts(&self, registry: &str) -> bool {
+        let address = host_of(registry).trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        self.insecure_registries.iter().any(|entry| {
+            let bare = entry.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/');
+            bare == registry || address.is_some_and(|address| is_in(bare, address))
+        })
+    }
+}
+
+/// Whether an address is in a network such as `10.0.0.0/8`.
+fn is_in(network: &str, address: IpAddr) -> bool {
+    let Some((start, length)) = network.split_once('/') else { return false };
+    let (Ok(start), Ok(length)) = (start.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
+    match (start, address) {
+        (IpAddr::V4(start), IpAddr::V4(address)) if length <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+            u32::from(start) & mask == u32::from(address) & mask
+        }
+        (IpAddr::V6(start), IpAddr::V6(address)) if length <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+            u128::from(start) & mask == u128::from(address) & mask
+        }
+        _ => false,
     }
 }
 
@@ -127,8 +233,16 @@ fn files(home: &Home) -> Vec<PathBuf> {
     files
 }
 
-fn trust(insecure: bool) -> Trust {
-    if insecure { Trust::Any } else { Trust::Certified }
+/// Read only where no other rules were named.
+fn daemon_files() -> Vec<PathBuf> {
+    if env::var_os("CORACLE_REGISTRIES_CONF").is_some() {
+        return Vec::new();
+    }
+    let config = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let mut files = vec![PathBuf::from("/etc/docker/daemon.json"), PathBuf::from("/etc/coracle/daemon.json")];
+    files.extend(config.map(|config| config.join("docker/daemon.json")));
+    files
 }
 
 /// What follows `prefix` in `name`, if the prefix ends where a part ends.
@@ -137,18 +251,17 @@ fn rest_after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     (!prefix.is_empty() && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
 }
 
-fn endpoint(whole: &str, trust: Trust) -> Endpoint {
-    let (registry, repository) = whole.split_once('/').unwrap_or((whole, ""));
-    let trust = if is_this_machine(registry) { Trust::Any } else { trust };
-    Endpoint { registry: registry.to_owned(), repository: repository.to_owned(), trust }
+/// `registry.example` of `registry.example:5000`.
+fn host_of(registry: &str) -> &str {
+    match registry.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => registry,
+    }
 }
 
 /// Docker treats 127.0.0.0/8, ::1 and `localhost` as insecure registries without being told.
-fn is_this_machine(registry: &str) -> bool {
-    let host = match registry.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => host,
-        _ => registry,
-    };
+pub(super) fn is_this_machine(registry: &str) -> bool {
+    let host = host_of(registry);
     host == "localhost" || host == "[::1]" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
@@ -159,7 +272,10 @@ mod tests {
     fn asked(rules: &str, name: &str) -> Vec<String> {
         let rules = Rules::parse(rules, Path::new("test.conf")).unwrap();
         let endpoints = rules.endpoints(&Reference::parse(name).unwrap()).unwrap();
-        endpoints.iter().map(|e| format!("{}/{}{}", e.registry, e.repository, if e.trust == Trust::Any { " any" } else { "" })).collect()
+        endpoints
+            .iter()
+            .map(|e| format!("{}/{}{}", e.registry, e.repository, if e.trust != Trust::Certified { " any" } else { "" }))
+            .collect()
     }
 
     #[test]
@@ -205,6 +321,29 @@ mod tests {
         let endpoints = rules.endpoints(&Reference::parse("a.io/x").unwrap()).unwrap();
         assert_eq!(endpoints.len(), 1);
         assert_eq!(endpoints[0].registry, "c.io");
+    }
+
+    #[test]
+    fn what_daemon_json_says_is_heeded_where_no_rule_says_otherwise() {
+        let text = r#"{"debug": true, "registry-mirrors": ["https://m.example/hub/", "http://plain.example:5000"],
+            "insecure-registries": ["reg.example:5000", "10.1.0.0/16", "fd00::/8"]}"#;
+        let rules = Rules { daemon: serde_json::from_str(text).unwrap(), ..Rules::default() };
+        let asked = |name: &str| {
+            let endpoints = rules.endpoints(&Reference::parse(name).unwrap()).unwrap();
+            endpoints.iter().map(|e| format!("{}/{} {:?}", e.registry, e.repository, e.trust)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            asked("redis"),
+            ["m.example/hub/library/redis Certified", "plain.example:5000/library/redis Plain", "docker.io/library/redis Certified"]
+        );
+        assert_eq!(asked("reg.example:5000/a"), ["reg.example:5000/a Any"]);
+        assert_eq!(asked("reg.example/a"), ["reg.example/a Certified"]);
+        assert_eq!(asked("10.1.2.3:5000/a"), ["10.1.2.3:5000/a Any"]);
+        assert_eq!(asked("10.2.2.3:5000/a"), ["10.2.2.3:5000/a Certified"]);
+        assert_eq!(asked("[fd12::1]:5000/a"), ["[fd12::1]:5000/a Any"]);
+        assert_eq!(rules.origin(&Reference::parse("redis").unwrap()).unwrap().registry, "docker.io");
+        let bad = Rules { daemon: Daemon { registry_mirrors: vec!["m.example".to_owned()], ..Daemon::default() }, ..Rules::default() };
+        assert!(bad.endpoints(&Reference::parse("redis").unwrap()).is_err());
     }
 
     #[test]

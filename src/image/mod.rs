@@ -12,11 +12,14 @@ mod keep;
 mod layer_blob;
 mod layers;
 mod load;
+mod login;
 mod manifest;
 mod mirrors;
+mod pack;
 mod pax;
 mod platform;
 mod pull;
+mod push;
 mod reference;
 mod registry;
 mod remove;
@@ -47,6 +50,10 @@ use crate::failure::Result;
 use crate::journal;
 use crate::place::Home;
 
+pub use compression::Compression;
+pub use credentials::Filed;
+pub use login::LoggedIn;
+pub use pack::Packing;
 pub use web::WebAnswer;
 pub use web::WebRequest;
 
@@ -204,6 +211,74 @@ pub fn pull(home: &Home, name: &str, platform: Option<&str>, policy: Policy, wat
         note(home, "pull", (name, name));
     }
     Ok(image)
+}
+
+/// What came of a [`push`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    pub tag: String,
+    /// Of the manifest, `sha256:<hex>`.
+    pub digest: String,
+    /// Of the manifest, in bytes.
+    pub size: u64,
+}
+
+/// Pushes the image that has this name to the registry the name says.
+///
+/// Without a `packing` layers go out as they came, and with gzip if they were made here.
+///
+/// # Errors
+/// No such name; a registry that is not there or refuses.
+pub fn push(home: &Home, name: &str, platform: Option<&str>, packing: Option<Packing>, watch: &dyn Watch) -> Result<Pushed> {
+    push::push(home, name, push::Wanted { platform, packing }, watch)
+}
+
+/// The names of a repository that are in the store.
+///
+/// # Errors
+/// A bad name, or one with a tag; none is there.
+pub fn tags_of(home: &Home, repository: &str) -> Result<Vec<String>> {
+    push::tags_of(home, repository)
+}
+
+/// The names with all tags that a registry has of a repository.
+///
+/// # Errors
+/// A bad name, or one with a tag; a registry that does not answer.
+pub fn remote_tags(home: &Home, repository: &str) -> Result<Vec<String>> {
+    pull::remote_tags(home, repository)
+}
+
+/// Asks a registry whether it knows the user, and files the login if so; the Hub if `registry` is empty.
+///
+/// # Errors
+/// The registry refuses or is not there; the login cannot be written.
+pub fn login(home: &Home, registry: &str, user: &str, password: &str) -> Result<LoggedIn> {
+    login::login(home, registry, user, password)
+}
+
+/// Asks a registry whether the login on file is still good; none if there is none.
+///
+/// # Errors
+/// The registry refuses or is not there.
+pub fn login_on_file(home: &Home, registry: &str) -> Result<Option<LoggedIn>> {
+    login::on_file(home, registry)
+}
+
+/// Forgets the login for a registry; says whether there was one.
+///
+/// # Errors
+/// The file cannot be written, or the credential helper fails.
+pub fn logout(home: &Home, registry: &str) -> Result<bool> {
+    credentials::forget(home, &login::registry_of(registry)?)
+}
+
+/// The registry a user means, as it is named in references: `docker.io` if nothing was said.
+///
+/// # Errors
+/// Not the name of a registry.
+pub fn registry_of(text: &str) -> Result<String> {
+    login::registry_of(text)
 }
 
 /// Fetches what lies behind an address of the web, and writes it to `into`; redirects are followed.

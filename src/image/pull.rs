@@ -15,6 +15,7 @@ use super::mirrors::Endpoint;
 use super::mirrors::Rules;
 use super::platform::Platform;
 use super::reference::Reference;
+use super::registry::Access;
 use super::registry::Kind;
 use super::registry::Protocol;
 use super::registry::Remote;
@@ -65,6 +66,32 @@ pub(super) fn pull(home: &Home, text: &str, wanted: Wanted<'_>, watch: &dyn Watc
     outcome
 }
 
+/// See [`super::remote_tags`].
+pub(super) fn remote_tags(home: &Home, text: &str) -> Result<Vec<String>> {
+    let name = Reference::parse(text)?;
+    let cannot = || Failure::new(format!("cannot list the tags of `{text}`"));
+    if name.tag.is_some() || name.digest.is_some() {
+        return Err(cannot().because("tag can't be used with --all-tags/-a").hint("name the repository alone"));
+    }
+    let session = Session::begin(home)?;
+    let mut last = cannot();
+    for endpoint in Rules::load(home)?.endpoints(&name)? {
+        for protocol in Protocol::for_trust(endpoint.trust) {
+            match Remote::new(&session, &endpoint, *protocol, Access::Pull)?.tags() {
+                Ok(tags) => return Ok(tags.iter().map(|tag| format!("{}:{tag}", name.familiar_name())).collect()),
+                Err(trouble) => {
+                    let unreachable = trouble.kind == Kind::Unreachable;
+                    last = cannot().because(trouble.text);
+                    if !unreachable {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
 /// The part of a pull that is not the name.
 pub(super) struct Wanted<'a> {
     pub(super) platform: Option<&'a str>,
@@ -103,9 +130,9 @@ impl Pull<'_> {
     fn ask(&self, session: &Session, endpoint: &Endpoint) -> Result<Image> {
         let wanted = self.name.digest.as_deref().or(self.name.tag.as_deref()).unwrap_or("latest");
         let protocols = Protocol::for_trust(endpoint.trust);
-        let mut outcome = Err(Trouble { kind: Kind::Unreachable, text: String::new() });
+        let mut outcome = Err(Trouble::new(Kind::Unreachable, String::new()));
         for (at, protocol) in protocols.iter().enumerate() {
-            let remote = Remote::new(session, endpoint, *protocol)?;
+            let remote = Remote::new(session, endpoint, *protocol, Access::Pull)?;
             match remote.manifest(wanted) {
                 Ok(bytes) => return self.receive(&remote, bytes),
                 Err(mut trouble) => {

@@ -94,6 +94,9 @@ pub(super) struct Form {
     pub(super) digest: String,
     pub(super) size: u64,
     pub(super) compression: Compression,
+    /// The level of our compressor that made it; none if it came from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) level: Option<i32>,
     /// `docker.io/library/redis`: where it was seen.
     #[serde(default)]
     pub(super) repositories: Vec<String>,
@@ -168,7 +171,17 @@ pub(super) fn put_image(home: &Home, config: &ImageConfig, record: &ImageRecord)
             return Err(Failure::new(format!("cannot store image {}", record.id)).because(format!("layer {diff_id} is not in the store")));
         }
     }
+    put_record(home, record)
+}
+
+/// Replaces what there is to say about an image that exists; the caller holds the lock.
+pub(super) fn put_record(home: &Home, record: &ImageRecord) -> Result<()> {
     state::write_json(&id_path(home, &record.id), record)
+}
+
+/// The record of exactly this name.
+pub(super) fn find_exact(home: &Home, name: &Reference) -> Result<Option<NameRecord>> {
+    state::find_json(&name_path(home, &name.canonical()))
 }
 
 /// A record for an image of these layers.

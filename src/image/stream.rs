@@ -75,7 +75,7 @@ impl Supply<'_> {
                     return Ok(Some(Box::new(chunk)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Trouble { kind: Kind::Other, text: error.to_string() }),
+                Err(error) => return Err(Trouble::new(Kind::Other, error.to_string())),
             }
         }
     }
@@ -187,7 +187,7 @@ fn inflate(order: &Order<'_>, supply: Supply<'_>, sender: &SyncSender<Vec<u8>>) 
     Ok(Inflated { digest, size: source.total, compression, kept })
 }
 
-fn inflate_into(source: &mut Source<'_>, sender: &SyncSender<Vec<u8>>) -> io::Result<Compression> {
+fn inflate_into(source: &mut Source<'_, '_>, sender: &SyncSender<Vec<u8>>) -> io::Result<Compression> {
     source.prime()?;
     let start = source.fill_buf()?;
     let compression = Compression::of_start(start);
@@ -236,10 +236,10 @@ fn pump(from: &mut impl Read, sender: &SyncSender<Vec<u8>>) -> io::Result<()> {
 }
 
 /// The compressed bytes, hashed and kept as they come.
-struct Source<'a> {
-    order: &'a Order<'a>,
-    supply: Supply<'a>,
-    keeper: Keeper<'a>,
+struct Source<'o, 's> {
+    order: &'o Order<'o>,
+    supply: Supply<'s>,
+    keeper: Keeper<'o>,
     chunk: Option<Chunk>,
     at: usize,
     hasher: Sha256,
@@ -247,8 +247,8 @@ struct Source<'a> {
     trouble: Option<Trouble>,
 }
 
-impl<'a> Source<'a> {
-    fn new(order: &'a Order<'a>, supply: Supply<'a>) -> Source<'a> {
+impl<'o, 's> Source<'o, 's> {
+    fn new(order: &'o Order<'o>, supply: Supply<'s>) -> Source<'o, 's> {
         let keeper = Keeper::new(order.home);
         Source { order, supply, keeper, chunk: None, at: 0, hasher: Sha256::new(), total: 0, trouble: None }
     }
@@ -296,7 +296,7 @@ impl<'a> Source<'a> {
     }
 }
 
-impl BufRead for Source<'_> {
+impl BufRead for Source<'_, '_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.chunk.as_ref().is_none_or(|chunk| self.at == (**chunk).as_ref().len()) {
             self.advance()?;
@@ -309,7 +309,7 @@ impl BufRead for Source<'_> {
     }
 }
 
-impl Read for Source<'_> {
+impl Read for Source<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let ready = self.fill_buf()?;
         let count = ready.len().min(buffer.len());

@@ -26,6 +26,7 @@ mod messages;
 mod names;
 mod ports;
 mod pull;
+mod push;
 mod restart;
 mod run;
 mod static_binary;

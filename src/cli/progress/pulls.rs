@@ -20,8 +20,6 @@ use crate::units;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Pull,
-    // `push` comes next.
-    #[allow(dead_code)]
     Push,
     Load,
 }

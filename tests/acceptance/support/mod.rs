@@ -15,6 +15,8 @@ pub use command::Outcome;
 pub use command::Running;
 pub use container::Container;
 pub use process::Process;
+pub use registry::Door;
+pub use registry::OwnRegistry;
 pub use wait::eventually;
 pub use wait::seconds;
 pub use world::ADDRESS;

@@ -171,6 +171,11 @@ impl World {
         Running::start(self.command(words), words.join(" ")).ends()
     }
 
+    /// Starts another program in the world and does not wait.
+    pub fn start_outside(&self, words: &[&str]) -> Running {
+        Running::start(self.command(words), words.join(" "))
+    }
+
     fn command(&self, words: &[&str]) -> Command {
         let holder = self.holder.id();
         let place = self.directory.path().display();
