@@ -134,7 +134,7 @@ impl Reader {
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn next(&mut self) -> Result<Option<Event>> {
+    pub fn read(&mut self) -> Result<Option<Event>> {
         if self.next.is_empty() {
             self.fill().doing(|| "cannot read what has happened")?;
         }
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn actions(reader: &mut Reader) -> Vec<String> {
-        std::iter::from_fn(|| reader.next().unwrap()).map(|event| event.action).collect()
+        std::iter::from_fn(|| reader.read().unwrap()).map(|event| event.action).collect()
     }
 
     #[test]

@@ -3,10 +3,12 @@
 mod attach;
 mod build;
 mod config;
+mod cp;
 mod create;
 mod down;
 mod events;
 mod exec;
+mod export;
 mod images;
 mod kill;
 mod logs;
@@ -194,9 +196,13 @@ enum Verb {
     Attach(attach::Command),
     /// Build the images of services
     Build(build::Command),
+    /// Make an image of what a service's container has changed
+    Commit(export::Commit),
     /// Print the project in normal form
     #[command(visible_alias = "convert")]
     Config(config::Command),
+    /// Copy files between a service's containers and the host
+    Cp(cp::Command),
     /// Create the containers without starting them
     Create(create::Command),
     /// Stop and remove everything that `up` made
@@ -205,6 +211,8 @@ enum Verb {
     Events(events::Command),
     /// Run a command in a running container of a service
     Exec(exec::Command),
+    /// Write the file system of a service's container as a tar archive
+    Export(export::Export),
     /// List the images of the containers
     Images(images::Command),
     /// Send a signal to containers
@@ -267,11 +275,14 @@ impl Command {
         match command {
             Verb::Attach(command) => command.run(home, flags),
             Verb::Build(command) => command.run(home, flags),
+            Verb::Commit(command) => command.run(home, flags),
             Verb::Config(command) => command.run(flags),
+            Verb::Cp(command) => command.run(home, flags),
             Verb::Create(command) => command.run(home, flags),
             Verb::Down(command) => command.run(home, flags),
             Verb::Events(command) => command.run(home, flags),
             Verb::Exec(command) => command.run(home, flags),
+            Verb::Export(command) => command.run(home, flags),
             Verb::Images(command) => command.run(home, flags),
             Verb::Kill(command) => command.run(home, flags),
             Verb::Logs(command) => command.run(home, flags),

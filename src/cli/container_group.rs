@@ -19,10 +19,18 @@ use crate::place::Home;
 pub enum Command {
     /// Join the standard streams to a running container
     Attach(cli::attach::Command),
+    /// Make an image of what a container has changed
+    Commit(cli::commit::Command),
+    /// Copy files between a container and the host
+    Cp(cli::cp::Command),
     /// Create a container without starting it
     Create(Box<cli::create::Command>),
+    /// Show what a container has changed in its image's files
+    Diff(cli::diff::Command),
     /// Run a command in a running container
     Exec(cli::exec::Command),
+    /// Write a container's file system as a tar archive
+    Export(cli::export::Command),
     /// Show everything that is known of containers
     Inspect(Query),
     /// Send a signal to running containers
@@ -67,8 +75,12 @@ impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         match self {
             Command::Attach(command) => command.run(home),
+            Command::Commit(command) => command.run(home),
+            Command::Cp(command) => command.run(home),
             Command::Create(command) => command.run(home),
+            Command::Diff(command) => command.run(home),
             Command::Exec(command) => command.run(home),
+            Command::Export(command) => command.run(home),
             Command::Inspect(query) => query.run(home, Some(Kind::Container)),
             Command::Kill(command) => command.run(home),
             Command::Logs(command) => command.run(home),

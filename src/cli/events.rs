@@ -88,7 +88,7 @@ impl Period {
         loop {
             // Asked before the journal is read: what happened before the end is then surely seen.
             let is_over = until.is_some_and(|until| until <= units::now_nanoseconds());
-            while let Some(event) = reader.next()? {
+            while let Some(event) = reader.read()? {
                 let is_meant = since.is_none_or(|since| since <= event.time) && until.is_none_or(|until| event.time <= until);
                 if is_meant && show(&event)? == Reader::Gone {
                     return Ok(());

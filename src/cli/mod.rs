@@ -6,14 +6,18 @@
 mod attach;
 mod build;
 mod buildx;
+mod commit;
 mod compose;
 mod container_group;
 mod container_inspect;
 mod container_list;
 mod container_options;
+mod cp;
 mod create;
+mod diff;
 mod events;
 mod exec;
+mod export;
 mod history;
 mod image_group;
 mod image_inspect;
@@ -103,16 +107,24 @@ enum Command {
     /// Build, and manage what builds keep
     #[command(subcommand, hide = true)]
     Buildx(buildx::Command),
+    /// Make an image of what a container has changed
+    Commit(commit::Command),
     /// Manage projects of several containers
     Compose(compose::Command),
+    /// Copy files between a container and the host
+    Cp(cp::Command),
     /// Create a container without starting it
     Create(Box<create::Command>),
+    /// Show what a container has changed in its image's files
+    Diff(diff::Command),
     /// Take a Compose project down: short for `compose down`
     Down(compose::ShortDown),
     /// Show what happens
     Events(events::Command),
     /// Run a command in a running container
     Exec(exec::Command),
+    /// Write a container's file system as a tar archive
+    Export(export::Command),
     /// Show how an image was made
     History(history::Command),
     /// List images
@@ -198,12 +210,16 @@ impl Command {
             Command::Attach(command) => command.run(home),
             Command::Build(command) => command.run(home),
             Command::Builder(command) | Command::Buildx(command) => command.run(home),
+            Command::Commit(command) => command.run(home),
             Command::Compose(command) => command.run(home),
+            Command::Diff(command) => command.run(home),
             Command::Down(command) => command.run(home),
             Command::Up(command) => command.run(home),
+            Command::Cp(command) => command.run(home),
             Command::Create(command) => command.run(home),
             Command::Events(command) => command.run(home),
             Command::Exec(command) => command.run(home),
+            Command::Export(command) => command.run(home),
             Command::History(command) => command.run(home),
             Command::Images(command) => command.run(home),
             Command::Import(command) => command.run(home),

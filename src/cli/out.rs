@@ -1,5 +1,6 @@
 //! Writes to standard output and error: data on the one, talk on the other.
 
+use std::fs::File;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
@@ -45,6 +46,15 @@ pub fn bytes(bytes: &[u8]) -> Result<Reader> {
 /// Standard output for bytes that another room writes.
 pub fn pipe() -> impl Write {
     io::stdout().lock()
+}
+
+/// Standard output for bytes that another thread writes; nothing must be waiting to be written.
+///
+/// # Errors
+/// It is closed.
+pub fn raw() -> Result<File> {
+    let copy = rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from);
+    copy.map(File::from).doing(|| "cannot write to standard output")
 }
 
 /// Says something on standard error; that nobody listens is no failure.

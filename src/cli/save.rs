@@ -35,7 +35,7 @@ impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         let save = |out: &mut dyn Write| image::save(home, &self.images, self.platform.as_deref(), out);
         match &self.output {
-            Some(path) => to_file(path, save)?,
+            Some(path) => to_file(path, |out| save(out))?,
             None if out::is_terminal() => {
                 let failure = Failure::new("cannot save to a terminal").because("the archive is not text");
                 return Err(failure.hint("use the -o flag or redirect"));
@@ -50,7 +50,7 @@ impl Command {
 ///
 /// # Errors
 /// The file cannot be made; what `write` says. Then what was there before is still there.
-pub fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub fn to_file(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>) -> Result<()> {
     let cannot = || format!("cannot write `{}`", path.display());
     // A pipe or a device is no file to be replaced.
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {

@@ -33,9 +33,13 @@ mod unpack;
 mod web;
 mod xattrs;
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -429,6 +433,28 @@ pub fn remove(home: &Home, name_or_id: &str, in_use: &[String], force: bool) -> 
 /// Writes down what has happened to an image.
 fn note(home: &Home, action: &str, (id, name): (&str, &str)) {
     journal::note(home, "image", action, (id, [("name".to_owned(), name.to_owned())].into()));
+}
+
+/// What [`write_archive`] writes.
+#[derive(Debug)]
+pub enum Archived<'a> {
+    /// A file or tree, by its name in an open directory, under the name it has in the archive.
+    Entry { parent: &'a OwnedFd, child: &'a OsStr, name: &'a OsStr },
+    /// All that is in an open directory.
+    Content(OwnedFd),
+}
+
+/// Writes files as a tar stream, in the form that layers have.
+///
+/// # Errors
+/// What cannot be read; what the sink says.
+pub fn write_archive(what: Archived<'_>, sink: &mut dyn io::Write) -> io::Result<()> {
+    let mut writer = tar_writer::Writer::new(|bytes| sink.write_all(bytes));
+    match what {
+        Archived::Entry { parent, child, name } => writer.item(parent, child.as_bytes(), name.as_bytes().to_vec())?,
+        Archived::Content(directory) => writer.content(directory)?,
+    }
+    writer.finish().map(drop)
 }
 
 /// A finished layer of a build.

@@ -67,7 +67,24 @@ impl<F: FnMut(&[u8]) -> io::Result<()>> Writer<F> {
     /// Writes all that is in a directory, names sorted.
     pub(super) fn tree(&mut self, root: &Path) -> io::Result<()> {
         let directory = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut stack = vec![Level::open(directory, Vec::new())?];
+        self.content(directory)
+    }
+
+    /// Writes all that is in an open directory, names sorted.
+    pub(super) fn content(&mut self, directory: OwnedFd) -> io::Result<()> {
+        self.below(Level::open(directory, Vec::new())?)
+    }
+
+    /// Writes one entry of a directory, and all below it, under a name.
+    pub(super) fn item(&mut self, parent: &OwnedFd, child: &[u8], name: Vec<u8>) -> io::Result<()> {
+        match self.entry(parent, child, name)? {
+            Some(level) => self.below(level),
+            None => Ok(()),
+        }
+    }
+
+    fn below(&mut self, level: Level) -> io::Result<()> {
+        let mut stack = vec![level];
         while let Some(level) = stack.last_mut() {
             let Some(child) = level.children.pop() else {
                 stack.pop();
@@ -131,7 +148,9 @@ impl<F: FnMut(&[u8]) -> io::Result<()>> Writer<F> {
     }
 
     fn file(&mut self, parent: &OwnedFd, child: &[u8], (name, found): (&[u8], &Stat)) -> io::Result<()> {
-        let opened = rustix::fs::openat(parent, child, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        // A FIFO that takes its place meanwhile would be waited for.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(parent, child, flags, Mode::empty())?;
         let attributes = xattrs::of(&opened)?;
         if attributes.iter().any(|(key, _)| key == b"trusted.overlay.metacopy" || key == b"trusted.overlay.redirect") {
             return Err(io::Error::other(format!("`{}` has its content in another layer", name.escape_ascii())));

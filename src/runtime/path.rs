@@ -67,6 +67,14 @@ pub(super) fn open_or_make(root: &OwnedFd, path: &Path, kind: Kind) -> io::Resul
     }
 }
 
+/// Opens a directory inside a root (`O_PATH`) and makes what is missing of it, as root's, mode 0755, links resolved inside.
+///
+/// # Errors
+/// As openat2(2) and mkdirat(2).
+pub fn make_in_root(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    open_or_make(root, path, Kind::Directory)
+}
+
 /// Walks down the path and makes component after component.
 fn make(root: &OwnedFd, path: &Path, kind: Kind) -> io::Result<OwnedFd> {
     let mut left: Vec<OsString> = components(path);

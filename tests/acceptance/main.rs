@@ -13,6 +13,7 @@ mod carried_limits;
 mod carried_mounts;
 mod carried_namespaces;
 mod commands;
+mod cp;
 mod down;
 mod exec;
 mod getting_started;

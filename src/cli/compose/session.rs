@@ -127,6 +127,19 @@ impl Session {
         })
     }
 
+    /// A container of a service, running or not, by number; 0 is the first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn there(&self, service: &str, number: u32) -> Result<&FoundContainer> {
+        self.knows(&[service.to_owned()])?;
+        let mut containers = self.containers(std::slice::from_ref(&service.to_owned())).into_iter();
+        containers.find(|container| number == 0 || container.number == number).ok_or_else(|| {
+            Failure::new(format!("no container found for service \"{service}\""))
+                .hint(format!("make one with `coracle compose up -d {service}`"))
+        })
+    }
+
     /// `web-1`: a container's name without the project's, as logs show it.
     pub fn short_name(&self, container: &FoundContainer) -> String {
         short_name(&self.name, &container.name)

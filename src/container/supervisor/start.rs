@@ -28,6 +28,7 @@ use crate::container::notes;
 use crate::container::process;
 use crate::container::record;
 use crate::container::spec;
+use crate::container::view;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -267,10 +268,11 @@ fn make_run_directory(home: &Home, id: &str) -> Result<PathBuf> {
 }
 
 fn root_of(home: &Home, container: &Container) -> Root {
-    let directory = home.container(&container.id);
-    let (layers, upper, work) = (container.wanted.layers.clone(), directory.join("upper"), directory.join("work"));
-    // What goes with the container anyway need not reach the disk.
-    if container.wanted.auto_remove { Root::Scratch { layers, upper, work } } else { Root::Overlay { layers, upper, work } }
+    match view::root_of(home, container) {
+        // What goes with the container anyway need not reach the disk.
+        Root::Overlay { layers, upper, work } if container.wanted.auto_remove => Root::Scratch { layers, upper, work },
+        root => root,
+    }
 }
 
 fn make_cgroup(container: &Container, directory: &Path, spec: &Spec) -> Result<(Cgroup, Vec<String>)> {
