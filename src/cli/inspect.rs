@@ -141,6 +141,8 @@ fn network_value(home: &Home, found: &net::Network) -> Result<Value> {
             containers.insert(container.id.clone(), value);
         }
     }
+    let mut options = found.options.clone();
+    options.insert("com.docker.network.bridge.name".to_owned(), found.bridge.clone());
     Ok(json!({
         "Name": found.name,
         "Id": found.id,
@@ -155,7 +157,7 @@ fn network_value(home: &Home, found: &net::Network) -> Result<Value> {
         },
         "Internal": found.internal,
         "Containers": containers,
-        "Options": { "com.docker.network.bridge.name": found.bridge },
+        "Options": options,
         "Labels": found.labels,
     }))
 }

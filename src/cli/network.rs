@@ -82,6 +82,18 @@ pub struct Create {
     /// No way out and none in
     #[arg(long)]
     internal: bool,
+    /// An option of the driver, such as com.docker.network.driver.mtu=1400
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = spelling::pair)]
+    opt: Vec<(String, String)>,
+    /// Only `default`
+    #[arg(long, value_name = "DRIVER", default_value = "default", value_parser = ["default"])]
+    ipam_driver: String,
+    /// Let containers be plugged in by hand, as they always can be
+    #[arg(long)]
+    attachable: bool,
+    /// Only `local`
+    #[arg(long, default_value = "local", value_parser = ["local"])]
+    scope: String,
     /// Set a label
     #[arg(long, value_name = "NAME=VALUE", value_parser = spelling::pair)]
     label: Vec<(String, String)>,
@@ -100,7 +112,9 @@ impl Create {
         }
         let (ipv4, ipv6) = (self.ipv4.then_some(ipv4), self.ipv6.then_some(ipv6));
         let labels = self.label.into_iter().collect();
-        let wanted = net::Wanted { name: self.network, ipv4, ipv6, internal: self.internal, labels };
+        let options = self.opt.into_iter().collect();
+        net::unknown_options(&options).iter().for_each(|option| out::warn(&format!("the option `{option}` is not carried out")));
+        let wanted = net::Wanted { name: self.network, ipv4, ipv6, internal: self.internal, options, labels };
         out::line(&net::create(home, &wanted)?.id)?;
         Ok(0)
     }

@@ -7,9 +7,12 @@ pub mod ports;
 
 use std::collections::BTreeMap;
 
+use crate::compose::short;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::net;
+use crate::net::Plug;
 use crate::units;
 
 /// Reads `512m`.
@@ -56,6 +59,36 @@ pub fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
         return Err(format!("the soft limit {soft} is above the hard limit {hard}"));
     }
     Ok((name.to_owned(), soft, hard))
+}
+
+/// Reads `name=NETWORK,alias=…,ip=…`, the long form of `--network`.
+///
+/// # Errors
+/// Not of that form; a key we do not carry out.
+pub fn plug(text: &str) -> Result<Plug, String> {
+    let mut plug = Plug::default();
+    let address = |text: &str| text.parse().map_err(|_| format!("`{text}` is no IPv4 address"));
+    for word in text.split(',') {
+        let (key, value) = word.split_once('=').ok_or_else(|| format!("`{word}` is not KEY=VALUE"))?;
+        match key {
+            "name" => plug.network = value.to_owned(),
+            "alias" => plug.aliases.push(value.to_owned()),
+            "ip" => plug.address = Some(address(value)?),
+            "ip6" => plug.ipv6_address = Some(value.parse().map_err(|_| format!("`{value}` is no IPv6 address"))?),
+            "link-local-ip" => plug.link_local.push(address(value)?),
+            "mac-address" => plug.mac = Some(short::mac(value)?),
+            "gw-priority" => plug.gateway_priority = value.parse().map_err(|_| format!("`{value}` is no number"))?,
+            "driver-opt" => match value.strip_prefix("com.docker.network.endpoint.sysctls=") {
+                Some(settings) => plug.sysctls.extend(short::sysctls_of_link(settings)?),
+                None => match value.strip_prefix("com.docker.network.endpoint.ifname=").filter(|name| net::is_link_name(name)) {
+                    Some(name) => plug.interface = Some(name.to_owned()),
+                    None => return Err(format!("the option `{value}` is not carried out")),
+                },
+            },
+            _ => return Err(format!("`{key}` is unknown here")),
+        }
+    }
+    if plug.network.is_empty() { Err("it needs `name=NETWORK`".to_owned()) } else { Ok(plug) }
 }
 
 /// Reads the weight of block devices: 10 to 1000, or 0 for none.
@@ -198,6 +231,16 @@ mod tests {
         assert_eq!(device_rate("/dev/sda:1mb"), Ok(("/dev/sda".into(), 1 << 20)));
         assert!(device_rate("sda:1").is_err() && device_weight("/dev/sda:5").is_err());
         assert_eq!(device("/dev/a:rw"), Ok(("/dev/a".into(), "/dev/a".into(), "rw".into())));
+    }
+
+    #[test]
+    fn a_network_in_long_form_is_read() {
+        let plug = plug("name=shop,alias=api,alias=v1,ip=10.0.0.5,mac-address=02:42:0a:00:00:05,gw-priority=7").unwrap();
+        assert_eq!((plug.network.as_str(), plug.aliases.len(), plug.gateway_priority), ("shop", 2, 7));
+        assert_eq!((plug.address, plug.mac), (Some([10, 0, 0, 5].into()), Some([2, 0x42, 10, 0, 0, 5])));
+        for text in ["alias=x", "name=a,ip=x", "name=a,b", "name=a,colour=red", "name=a,driver-opt=x=y"] {
+            assert!(super::plug(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod limits;
 mod mounts;
 mod namespaces;
 mod network;
+mod plugs;
 mod uncarried;
 
 #[cfg(test)]

@@ -65,6 +65,10 @@ pub struct Service {
     pub annotations: BTreeMap<String, String>,
     pub depends_on: BTreeMap<String, Dependency>,
     pub networks: BTreeMap<String, Option<ServiceNetwork>>,
+    /// For the first network.
+    pub mac_address: Option<String>,
+    pub links: Vec<String>,
+    pub external_links: Vec<String>,
     pub network_mode: Option<String>,
     pub ports: Vec<ServicePort>,
     pub expose: Vec<String>,
@@ -193,7 +197,12 @@ pub struct Dependency {
 pub struct ServiceNetwork {
     pub aliases: Vec<String>,
     pub ipv4_address: Option<String>,
+    pub link_local_ips: Vec<String>,
+    pub mac_address: Option<String>,
+    pub interface_name: Option<String>,
     pub priority: Option<i64>,
+    pub gw_priority: Option<i64>,
+    pub driver_opts: BTreeMap<String, Value>,
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }

@@ -43,7 +43,25 @@ pub fn network_wanted(project: &Project, key: &str, network: &Network) -> Result
     labels.insert(labels::NETWORK.to_owned(), key.to_owned());
     labels.insert(labels::CONFIG_HASH.to_owned(), network_hash(network));
     let (ipv4, ipv6) = addresses(network).map_err(|failure| failure.within(format!("cannot make network `{key}`")))?;
-    Ok(net::Wanted { name: network.name.clone(), ipv4, ipv6, internal: network.internal, labels })
+    let options = driver_options(network);
+    Ok(net::Wanted { name: network.name.clone(), ipv4, ipv6, internal: network.internal, options, labels })
+}
+
+fn driver_options(network: &Network) -> BTreeMap<String, String> {
+    let written = network.rest.get("driver_opts").and_then(Value::as_object).into_iter().flatten();
+    written.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect()
+}
+
+/// What a top-level network asks for and does not get.
+pub fn uncarried_of_network(key: &str, network: &Network) -> Vec<String> {
+    let mut keys: Vec<String> =
+        net::unknown_options(&driver_options(network)).iter().map(|option| format!("driver_opts.{option}")).collect();
+    let ipam = network.ipam.as_ref();
+    let driver = ipam.and_then(|ipam| ipam.get("driver")).and_then(Value::as_str).filter(|driver| !matches!(*driver, "" | "default"));
+    keys.extend(driver.map(|driver| format!("ipam.driver: {driver}")));
+    let options = ipam.and_then(|ipam| ipam.get("options")).and_then(Value::as_object);
+    keys.extend(options.filter(|options| !options.is_empty()).map(|_| "ipam.options".to_owned()));
+    keys.into_iter().map(|what| format!("network `{key}`: `{what}` is not carried out")).collect()
 }
 
 /// The families of addresses that a network is to have, and what of them.

@@ -44,6 +44,41 @@ pub fn extra_host(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), address.to_owned()))
 }
 
+/// Reads `name[:alias]`; without an alias the name is one.
+pub fn link(text: &str) -> (String, String) {
+    let (name, alias) = text.split_once(':').unwrap_or((text, text));
+    (name.to_owned(), alias.to_owned())
+}
+
+/// Reads `02:42:ac:11:00:02`.
+///
+/// # Errors
+/// Not of that form; an address of many.
+pub fn mac(text: &str) -> Result<[u8; 6], String> {
+    let bytes: Vec<u8> = text.split([':', '-']).filter_map(|part| u8::from_str_radix(part, 16).ok().filter(|_| part.len() == 2)).collect();
+    match <[u8; 6]>::try_from(bytes) {
+        Ok(mac) if text.split([':', '-']).count() == 6 && mac[0] & 1 == 0 => Ok(mac),
+        Ok(_) => Err("it is the address of a group".to_owned()),
+        Err(_) => Err("a hardware address is six pairs of hexadecimal digits, such as 02:42:ac:11:00:02".to_owned()),
+    }
+}
+
+/// Reads kernel settings of a link: `net.ipv4.conf.IFNAME.log_martians=1,…`.
+///
+/// # Errors
+/// Not of that form; a setting of more than one link.
+pub fn sysctls_of_link(text: &str) -> Result<Vec<(String, String)>, String> {
+    let one = |text: &str| {
+        let (name, value) = text.split_once('=').ok_or("a setting is NAME=VALUE")?;
+        let parts: Vec<&str> = name.split('.').collect();
+        match parts[..] {
+            ["net", "ipv4" | "ipv6" | "mpls", _, "IFNAME", _] => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(format!("`{name}` is no setting of a link, such as net.ipv4.conf.IFNAME.log_martians")),
+        }
+    };
+    text.split(',').filter(|text| !text.is_empty()).map(one).collect()
+}
+
 /// Reads one `--tmpfs`: `/run[:size=64m,mode=1777,ro]`.
 ///
 /// # Errors
@@ -180,6 +215,7 @@ mod tests {
     fn hosts_and_tmpfs_are_read() {
         assert_eq!(extra_host("db:10.0.0.1"), Ok(("db".into(), "10.0.0.1".into())));
         assert_eq!(extra_host("db=[::1]"), Ok(("db".into(), "::1".into())));
+        assert_eq!((link("db"), link("db:data")), (("db".into(), "db".into()), ("db".into(), "data".into())));
         assert!(extra_host("db").is_err());
         let source = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777), options: Vec::new() };
         assert_eq!(tmpfs("/run:size=64m,mode=1777"), Ok(Mount { target: "/run".to_owned(), read_only: false, source }));
@@ -188,6 +224,20 @@ mod tests {
         assert_eq!(tmpfs("/run:exec,size=10%,uid=7,ro"), Ok(Mount { target: "/run".to_owned(), read_only: true, source }));
         for text in ["run", "/run:frozen", "/run:uid=", "/run:exec=1"] {
             assert!(tmpfs(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_link_has_is_read() {
+        assert_eq!(mac("02:42:ac:11:00:0F"), Ok([2, 0x42, 0xac, 0x11, 0, 15]));
+        assert_eq!(mac("02-42-ac-11-00-02"), Ok([2, 0x42, 0xac, 0x11, 0, 2]));
+        for text in ["", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "02:42:ac:11:0:02", "02:42:ac:11:00:xx", "01:00:5e:00:00:01"] {
+            assert!(mac(text).is_err(), "{text}");
+        }
+        let setting = |name: &str| (name.to_owned(), "1".to_owned());
+        assert_eq!(sysctls_of_link("net.ipv4.conf.IFNAME.log_martians=1"), Ok(vec![setting("net.ipv4.conf.IFNAME.log_martians")]));
+        for text in ["net.ipv4.conf.all.forwarding=1", "vm.swappiness=1", "net.ipv4.conf.IFNAME.x"] {
+            assert!(sysctls_of_link(text).is_err(), "{text}");
         }
     }
 

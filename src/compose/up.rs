@@ -19,6 +19,7 @@ use crate::compose::plan::Operation;
 use crate::compose::plan::Options;
 use crate::compose::plan::Plan;
 use crate::compose::recipe::Recipe;
+use crate::compose::resource;
 use crate::failure::Result;
 use crate::place::Home;
 use crate::state::Lock;
@@ -139,7 +140,13 @@ fn uncarried(project: &Project, plan: &Plan) -> Vec<String> {
             services.push(service);
         }
     }
-    services.into_iter().flat_map(|name| convert::uncarried(name, &project.services[name])).collect()
+    let networks = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::CreateNetwork { key, .. } => project.networks.get_key_value(key),
+        _ => None,
+    });
+    let of_networks = networks.flat_map(|(key, network)| resource::uncarried_of_network(key, network));
+    let of_services = services.into_iter().flat_map(|name| convert::uncarried(name, &project.services[name]));
+    of_services.chain(of_networks).collect()
 }
 
 /// One `up` or `down` of a project at a time: two that plan from the same findings would make things twice.

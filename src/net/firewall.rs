@@ -16,6 +16,7 @@ use super::netlink::Channel;
 use super::nftables;
 use super::nftables::Batch;
 use super::nftables::Element;
+use super::options;
 use super::port;
 use super::record;
 use super::rule::Family;
@@ -180,15 +181,18 @@ fn wanted(home: &Home) -> Result<Vec<Element>> {
 
 fn elements_of(network: &Network) -> Vec<Element> {
     let mut elements = Vec::new();
+    // What cannot be read was refused when the network was made.
+    let options = options::read(&network.options).ok();
+    let (icc, masquerade) = options.map_or((true, true), |options| (options.icc, options.masquerade));
     for family in Family::of_network(network) {
         let name = network.bridge.clone();
         elements.push(Element::Bridge { family, set: "bridges", name: name.clone() });
-        elements.push(Element::Within { family, name: name.clone() });
+        elements.extend(icc.then(|| Element::Within { family, name: name.clone() }));
         if network.internal {
             elements.push(Element::Bridge { family, set: "internal", name });
         }
     }
-    if !network.internal {
+    if !network.internal && masquerade {
         elements.extend(network.subnets().map(|subnet| Element::Subnet { base: subnet.base(), end: subnet.end() }));
     }
     elements

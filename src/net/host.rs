@@ -167,6 +167,19 @@ pub(super) fn turn_ipv6_off(link: &str) -> io::Result<()> {
     set_ipv6_switch(link, "disable_ipv6", "1")
 }
 
+/// Sets a kernel setting of a link of the namespace that the calling thread is in; `IFNAME` in its name stands for the link.
+///
+/// # Errors
+/// A name that is not one of a link's; as write(2).
+pub(super) fn set_of_link(link: &str, name: &str, value: &str) -> io::Result<()> {
+    let parts: Vec<&str> = name.split('.').map(|part| if part == "IFNAME" { link } else { part }).collect();
+    let is_good = parts.first() == Some(&"net") && parts.iter().all(|part| !part.is_empty() && !part.contains('/'));
+    if !is_good {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no setting of a link"));
+    }
+    fs::write(format!("/proc/sys/{}", parts.join("/")), value)
+}
+
 /// Whether bridges show their packets to the firewall of the level above (br_netfilter).
 pub(super) fn bridges_call_firewall() -> bool {
     fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value.trim() != "0")

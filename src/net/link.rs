@@ -106,10 +106,19 @@ pub(super) fn create_pair(channel: &mut Channel, pair: &Pair<'_>) -> io::Result<
 ///
 /// Needed only where br_netfilter translates addresses already on the bridge.
 pub(super) fn allow_hairpin(channel: &mut Channel, name: &str) -> io::Result<()> {
+    set_port(channel, name, InfoBridgePort::HairpinMode(true))
+}
+
+/// Keeps a port of a bridge from all others that are kept so; the bridge itself they reach.
+pub(super) fn isolate(channel: &mut Channel, name: &str) -> io::Result<()> {
+    set_port(channel, name, InfoBridgePort::Isolated(true))
+}
+
+fn set_port(channel: &mut Channel, name: &str, setting: InfoBridgePort) -> io::Result<()> {
     let message = LinkMessageBuilder::<LinkUnspec>::new()
         .name(name)
         .set_port_kind(InfoPortKind::Bridge)
-        .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]))
+        .set_port_data(InfoPortData::BridgePort(vec![setting]))
         .build();
     channel.change(RouteNetlinkMessage::NewLink(message), 0)
 }

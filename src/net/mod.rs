@@ -42,6 +42,7 @@ mod names;
 mod namespace;
 mod netlink;
 mod nftables;
+mod options;
 mod plug;
 mod port;
 mod record;
@@ -59,6 +60,7 @@ pub use idle::settles_in;
 pub use idle::sweep;
 pub use names::NameServer;
 pub use names::open_name_sockets;
+pub use options::unknown_options;
 pub use plug::plug;
 pub use plug::unplug;
 pub use port::publish;
@@ -89,6 +91,9 @@ pub struct Network {
     pub ipv6: Option<Addresses<Ipv6Addr>>,
     /// No way out and none in.
     pub internal: bool,
+    /// Of the driver, by Docker's names.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     /// RFC 3339.
     pub created: String,
@@ -117,6 +122,8 @@ pub struct Wanted {
     pub ipv4: Option<WantedAddresses>,
     pub ipv6: Option<WantedAddresses>,
     pub internal: bool,
+    /// Of the driver, by Docker's names; see [`unknown_options`].
+    pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
 }
 
@@ -143,7 +150,7 @@ impl WantedAddresses {
 impl Default for Wanted {
     fn default() -> Wanted {
         let ipv4 = Some(WantedAddresses::default());
-        Wanted { name: String::new(), ipv4, ipv6: None, internal: false, labels: BTreeMap::new() }
+        Wanted { name: String::new(), ipv4, ipv6: None, internal: false, options: BTreeMap::new(), labels: BTreeMap::new() }
     }
 }
 
@@ -151,7 +158,7 @@ impl Default for Wanted {
 pub const DEFAULT_NETWORK: &str = "bridge";
 
 /// How a container is plugged into one network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plug {
     /// The network's name.
     pub network: String,
@@ -162,13 +169,36 @@ pub struct Plug {
     /// A fixed address of IPv6.
     #[serde(default)]
     pub ipv6_address: Option<Ipv6Addr>,
+    /// More addresses, of 169.254.0.0/16.
+    #[serde(default)]
+    pub link_local: Vec<Ipv4Addr>,
+    /// Docker's for the address if None.
+    #[serde(default)]
+    pub mac: Option<[u8; 6]>,
+    /// The name of the link in the container.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// The network with the highest has the default route; of several the first.
+    #[serde(default)]
+    pub gateway_priority: i64,
+    /// Kernel settings of the link, with `IFNAME` in the place of its name: `net.ipv4.conf.IFNAME.log_martians`.
+    #[serde(default)]
+    pub sysctls: Vec<(String, String)>,
+    /// More names that this container alone knows others by: their name there, and the new one.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
 }
 
 impl Plug {
     /// A plug into a network without more wishes.
     pub fn into_network(network: &str) -> Plug {
-        Plug { network: network.to_owned(), aliases: Vec::new(), address: None, ipv6_address: None }
+        Plug { network: network.to_owned(), ..Plug::default() }
     }
+}
+
+/// Whether the kernel takes a text for the name of a link.
+pub fn is_link_name(name: &str) -> bool {
+    options::is_link_name(name)
 }
 
 impl Plugged {

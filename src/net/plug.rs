@@ -22,6 +22,7 @@ use super::link::Link;
 use super::link::Pair;
 use super::namespace;
 use super::netlink::Channel;
+use super::options;
 use super::port;
 use super::record;
 use super::subnet::hardware_address;
@@ -34,8 +35,11 @@ use crate::state;
 /// `lo` is the first link of every network namespace (LOOPBACK_IFINDEX, include/net/flow.h).
 const LOOPBACK: Link = Link { index: 1, mtu: 65536, is_up: false };
 
+/// Docker's for more addresses of a link.
+const LINK_LOCAL_PREFIX: u8 = 16;
+
 /// Plugs a container's network namespace into networks, in order: `eth0` on the first; the first with a way out has
-/// the default route, for each family of addresses.
+/// the default route, for each family of addresses, unless a plug says otherwise.
 ///
 /// Brings up `lo`, makes the bridges that are not there, the host's side (forwarding, masquerading), leases the
 /// addresses. The calling thread is in the container's namespace for a moment; without networks there is only `lo`.
@@ -55,7 +59,7 @@ pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plu
         container.plug_one(place, plug).doing(|| format!("cannot plug the container into network `{}`", plug.network))
     });
     let plugged = plugged.collect::<Result<Vec<Plugged>>>().and_then(|plugged| {
-        for gateway in ways_out(&plugged) {
+        for gateway in ways_out(plugs, &plugged) {
             link::add_default_route(container.guest, gateway).doing(|| "cannot set the default route")?;
         }
         let number = namespace::number(netns).doing(|| "cannot look at the container's network namespace")?;
@@ -69,8 +73,11 @@ pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plu
     plugged
 }
 
-/// The first gateway of each family.
-fn ways_out(plugged: &[Plugged]) -> impl Iterator<Item = IpAddr> {
+/// The gateway of each family: that of the highest priority, of several the first.
+fn ways_out(plugs: &[Plug], plugged: &[Plugged]) -> impl Iterator<Item = IpAddr> {
+    let mut ranked: Vec<(i64, &Plugged)> = plugs.iter().map(|plug| -plug.gateway_priority).zip(plugged).collect();
+    ranked.sort_by_key(|(rank, _)| *rank); // stable
+    let plugged: Vec<&Plugged> = ranked.into_iter().map(|(_, plugged)| plugged).collect();
     let ipv4 = plugged.iter().find_map(|plugged| plugged.ipv4.and_then(|assigned| assigned.gateway));
     let ipv6 = plugged.iter().find_map(|plugged| plugged.ipv6.and_then(|assigned| assigned.gateway));
     ipv4.map(IpAddr::from).into_iter().chain(ipv6.map(IpAddr::from))
@@ -90,9 +97,19 @@ impl Container<'_> {
         let network = network(self.home, &plug.network)?;
         let addresses = lease::take(self.home, &network, self.id, plug)?;
         let bridge = bridge(self.home, self.host, &network)?;
-        let plugged = plugged(&network, place, &addresses)?;
+        let options = options::read(&network.options)?;
+        let mut plugged = plugged(&network, &addresses)?;
+        plugged.interface = plug.interface.clone().unwrap_or_else(|| format!("{}{place}", options.interface));
+        plugged.mac = plug.mac.unwrap_or(plugged.mac);
         self.make_pair(place, bridge, &plugged).doing(|| "cannot make the veth pair")?;
-        self.set_up(&plugged).doing(|| format!("cannot set up `{}` in the container", plugged.interface))?;
+        if !options.icc {
+            link::isolate(self.host, &host_end(self.id, place)).doing(|| "cannot keep the container from others")?;
+        }
+        self.set_up(&plugged, plug).doing(|| format!("cannot set up `{}` in the container", plugged.interface))?;
+        for (name, value) in &plug.sysctls {
+            let set = namespace::inside(self.netns, || host::set_of_link(&plugged.interface, name, value));
+            set.doing(|| format!("cannot set `{name}` to `{value}` in the container"))?;
+        }
         Ok(plugged)
     }
 
@@ -114,7 +131,7 @@ impl Container<'_> {
         Ok(())
     }
 
-    fn set_up(&mut self, plugged: &Plugged) -> io::Result<()> {
+    fn set_up(&mut self, plugged: &Plugged, plug: &Plug) -> io::Result<()> {
         namespace::inside(self.netns, || match plugged.ipv6 {
             None => host::turn_ipv6_off(&plugged.interface),
             Some(_) => host::prepare_ipv6(&plugged.interface),
@@ -126,18 +143,21 @@ impl Container<'_> {
         if let Some(assigned) = plugged.ipv6 {
             link::add_address(self.guest, link, assigned.address.into(), assigned.prefix)?;
         }
+        for address in &plug.link_local {
+            link::add_address(self.guest, link, (*address).into(), LINK_LOCAL_PREFIX)?;
+        }
         link::set_up(self.guest, link)
     }
 }
 
 /// What a container gets of a network with these addresses.
-fn plugged(network: &Network, place: usize, addresses: &[IpAddr]) -> Result<Plugged> {
+fn plugged(network: &Network, addresses: &[IpAddr]) -> Result<Plugged> {
     let ipv4 = addresses.iter().find_map(|address| if let IpAddr::V4(address) = address { Some(*address) } else { None });
     let ipv6 = addresses.iter().find_map(|address| if let IpAddr::V6(address) = address { Some(*address) } else { None });
     let first = addresses.first().ok_or_else(|| Failure::new(format!("the record of network `{}` has no addresses", network.name)))?;
     Ok(Plugged {
         network: network.name.clone(),
-        interface: format!("eth{place}"),
+        interface: String::new(),
         ipv4: ipv4.zip(network.ipv4.as_ref()).map(|(address, of)| assigned(network, of, address)),
         ipv6: ipv6.zip(network.ipv6.as_ref()).map(|(address, of)| assigned(network, of, address)),
         mac: hardware_address(*first),
@@ -182,7 +202,8 @@ fn bridge(home: &Home, host: &mut Channel, network: &Network) -> Result<Link> {
 }
 
 fn make_bridge(host: &mut Channel, network: &Network) -> io::Result<Link> {
-    let mtu = link::uplink_mtu(host)?;
+    let wanted = options::read(&network.options).ok().and_then(|options| options.mtu);
+    let mtu = wanted.map_or_else(|| link::uplink_mtu(host), Ok)?;
     let ipv4 = network.ipv4.as_ref().map(|addresses| (IpAddr::from(addresses.gateway), addresses.prefix));
     let ipv6 = network.ipv6.as_ref().map(|addresses| (IpAddr::from(addresses.gateway), addresses.prefix));
     let (gateway, _) = ipv4.or(ipv6).ok_or(io::ErrorKind::InvalidData)?;

@@ -13,6 +13,7 @@ use super::idle;
 use super::lease;
 use super::link;
 use super::netlink::Channel;
+use super::options;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -145,17 +146,27 @@ fn create_locked(home: &Home, wanted: &Wanted) -> Result<Network> {
         return Err(Failure::new("there is a network of that name"));
     }
     let mut channel = Channel::route().doing(|| "cannot reach the kernel's links")?;
-    let (ipv4, ipv6) = choice::choose(&mut channel, &list(home)?, wanted)?;
+    let settings = options::read(&wanted.options)?;
+    let others = list(home)?;
+    if let Some(name) = &settings.bridge {
+        let is_taken =
+            others.iter().any(|other| other.bridge == *name) || link::find(&mut channel, name).doing(|| "cannot look for links")?.is_some();
+        if is_taken {
+            return Err(Failure::new(format!("there is a link `{name}` already")).hint("choose another `com.docker.network.bridge.name`"));
+        }
+    }
+    let (ipv4, ipv6) = choice::choose(&mut channel, &others, wanted)?;
     let id = state::random_hex();
     let network = Network {
         version: 1,
-        bridge: bridge_name(&mut channel, &wanted.name, &id)?,
+        bridge: settings.bridge.map_or_else(|| bridge_name(&mut channel, &wanted.name, &id), Ok)?,
         id,
         name: wanted.name.clone(),
         driver: "bridge".to_owned(),
         ipv4,
         ipv6,
         internal: wanted.internal,
+        options: wanted.options.clone(),
         labels: wanted.labels.clone(),
         created: jiff::Timestamp::now().to_string(),
     };

@@ -12,6 +12,7 @@ mod build_sources;
 mod carried_limits;
 mod carried_mounts;
 mod carried_namespaces;
+mod carried_network;
 mod commands;
 mod cp;
 mod down;

@@ -22,9 +22,18 @@ use crate::place::Home;
 
 #[derive(Debug, Args)]
 pub struct NetworkOptions {
-    /// A network by name, `host`, `none` or `container:NAME`
+    /// A network by name, `host`, `none` or `container:NAME`; or `name=NETWORK,alias=…,ip=…,mac-address=…,gw-priority=…`
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Vec<String>,
+    /// Know another container by a name of your own
+    #[arg(long, value_name = "CONTAINER[:NAME]")]
+    link: Vec<String>,
+    /// The hardware address
+    #[arg(long, value_name = "ADDRESS", value_parser = short::mac)]
+    mac_address: Option<[u8; 6]>,
+    /// One more address, of 169.254.0.0/16
+    #[arg(long, value_name = "ADDRESS")]
+    link_local_ip: Vec<Ipv4Addr>,
     /// A name that others on the network find it by
     #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
     network_alias: Vec<String>,
@@ -97,20 +106,43 @@ impl NetworkOptions {
                 let name = one.trim_start_matches("container:");
                 Ok(NetworkMode::Container(container::find(home, name)?.id))
             }
-            names => names.iter().map(|name| self.found(home, name)).collect::<Result<_>>().map(NetworkMode::Plugs),
+            names => {
+                names.iter().enumerate().map(|(place, name)| self.found(home, (place, name))).collect::<Result<_>>().map(NetworkMode::Plugs)
+            }
         }
     }
 
-    fn found(&self, home: &Home, name: &str) -> Result<Plug> {
-        let name = if name == "default" { DEFAULT_NETWORK } else { name };
+    fn found(&self, home: &Home, (place, text): (usize, &str)) -> Result<Plug> {
+        let long = text.contains('=').then(|| spelling::plug(text)).transpose();
+        let mut plug =
+            long.map_err(|reason| Failure::new(format!("cannot understand `--network {text}`")).because(reason))?.unwrap_or_else(|| {
+                // As with Docker, the flags without a network are meant for the first.
+                if place == 0 { self.plug(text) } else { Plug { aliases: self.network_alias.clone(), ..Plug::into_network(text) } }
+            });
+        plug.links = self.links();
+        let name = if plug.network == "default" { DEFAULT_NETWORK } else { plug.network.as_str() };
         match net::find(home, name)? {
-            Some(network) => Ok(self.plug(&network.name)),
+            Some(network) => Ok(Plug { network: network.name, ..plug }),
             None => Err(Failure::new(format!("network {name} not found")).hint(format!("make it with `coracle network create {name}`"))),
         }
     }
 
     fn plug(&self, network: &str) -> Plug {
-        Plug { network: network.to_owned(), aliases: self.network_alias.clone(), address: self.ip, ipv6_address: self.ip6 }
+        Plug {
+            aliases: self.network_alias.clone(),
+            address: self.ip,
+            ipv6_address: self.ip6,
+            mac: self.mac_address,
+            link_local: self.link_local_ip.clone(),
+            links: self.links(),
+            ..Plug::into_network(network)
+        }
+    }
+
+    /// Each by the name that was given, and by the container's own as Docker does.
+    fn links(&self) -> Vec<(String, String)> {
+        let pairs = self.link.iter().map(|text| short::link(text));
+        pairs.flat_map(|(name, alias)| [(name.clone(), alias), (name.clone(), name)]).collect()
     }
 }
 

@@ -1,12 +1,11 @@
 //! Networks, ports and names of a service.
 
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 
 use crate::compose::convert::Peers;
+use crate::compose::convert::plugs;
 use crate::compose::model::Project;
 use crate::compose::model::Service;
-use crate::compose::model::ServiceNetwork;
 use crate::compose::model::ServicePort;
 use crate::compose::short;
 use crate::container::NetworkMode;
@@ -25,7 +24,7 @@ pub(super) fn apply(project: &Project, service: (&str, &Service), wanted: &mut W
         wanted.exposed.push(format!("{}/{}", candidates.container_port, word(candidates.protocol)));
     }
     for text in &model.expose {
-        wanted.exposed.push(if text.contains('/') { text.clone() } else { format!("{text}/tcp") });
+        wanted.exposed.extend(plugs::exposed(text)?);
     }
     wanted.exposed.sort();
     wanted.exposed.dedup();
@@ -51,7 +50,7 @@ fn mode(project: &Project, (name, service): (&str, &Service), peers: &dyn Peers)
         found.map(NetworkMode::Container).ok_or_else(|| Failure::new(format!("{what}, whose network it shares, has no container")))
     };
     match service.network_mode.as_deref() {
-        None | Some("") => plugs(project, (name, service)),
+        None | Some("") => plugs::plugs(project, (name, service)),
         Some("host") => Ok(NetworkMode::Host),
         Some("none") => Ok(NetworkMode::None),
         Some(mode) => match mode.split_once(':') {
@@ -61,34 +60,6 @@ fn mode(project: &Project, (name, service): (&str, &Service), peers: &dyn Peers)
             None => Ok(NetworkMode::Plugs(vec![Plug::into_network(mode)])),
         },
     }
-}
-
-/// The networks of a service: the one with the way out first, then by priority, then by name.
-fn plugs(project: &Project, (name, service): (&str, &Service)) -> Result<NetworkMode> {
-    let mut networks: Vec<_> = service.networks.iter().collect();
-    let rank = |settings: &Option<ServiceNetwork>| {
-        let settings = settings.as_ref();
-        let gateway = settings.and_then(|settings| settings.rest.get("gw_priority")).and_then(serde_json::Value::as_i64).unwrap_or(0);
-        (-gateway, -settings.and_then(|settings| settings.priority).unwrap_or(0))
-    };
-    networks.sort_by_key(|(key, settings)| (rank(settings), key.as_str()));
-    let plug = |(key, settings): (&String, &Option<ServiceNetwork>)| {
-        let network = project.networks.get(key).map_or_else(|| key.clone(), |network| network.name.clone());
-        let mut aliases = vec![name.to_owned()];
-        aliases.extend(settings.iter().flat_map(|settings| settings.aliases.clone()));
-        let text = |key: &str| settings.as_ref().and_then(|settings| settings.rest.get(key)).and_then(serde_json::Value::as_str);
-        let address = settings.as_ref().and_then(|settings| settings.ipv4_address.as_deref());
-        let address = address.map(|text| fixed_address(key, text, "IPv4")).transpose()?;
-        let ipv6_address = text("ipv6_address").map(|text| fixed_address(key, text, "IPv6")).transpose()?;
-        Ok(Plug { network, aliases, address, ipv6_address })
-    };
-    networks.into_iter().map(plug).collect::<Result<_>>().map(NetworkMode::Plugs)
-}
-
-fn fixed_address<A: FromStr>(network: &str, text: &str, family: &str) -> Result<A> {
-    text.parse().map_err(|_| {
-        Failure::new(format!("cannot use the address `{text}` on network `{network}`")).because(format!("it is no {family} address"))
-    })
 }
 
 /// One published port, and the host ports that would do for it.

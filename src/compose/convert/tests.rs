@@ -88,6 +88,31 @@ fn networks_are_in_order_with_the_service_as_alias() {
 }
 
 #[test]
+fn a_plug_is_all_that_the_network_settings_say() {
+    let service = json!({
+        "networks": {
+            "back": {"priority": 1, "gw_priority": 9, "interface_name": "net0", "link_local_ips": ["169.254.8.8"],
+                "driver_opts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1"}},
+            "default": {"mac_address": "02:42:ac:11:00:98"},
+        },
+        "mac_address": "02:42:ac:11:00:99", "links": ["db:data"], "external_links": ["legacy"], "expose": ["3000-3001", "53/udp"],
+    });
+    let wanted = converted(service).unwrap();
+    assert_eq!(wanted.exposed, ["3000/tcp", "3001/tcp", "53/udp"]);
+    let NetworkMode::Plugs(plugs) = wanted.network else { panic!("no plugs") };
+    assert_eq!((plugs[0].interface.as_deref(), plugs[0].gateway_priority, plugs[0].link_local.len()), (Some("net0"), 9, 1));
+    assert_eq!((plugs[0].mac.map(|mac| mac[5]), plugs[1].mac.map(|mac| mac[5])), (Some(0x99), Some(0x98)));
+    assert_eq!(plugs[0].sysctls.len(), 1);
+    let link = |name: &str, alias: &str| (name.to_owned(), alias.to_owned());
+    assert_eq!(plugs[1].links, [link("db", "data"), link("legacy", "legacy")]);
+    for settings in [json!({"mac_address": "x"}), json!({"interface_name": "a/b"}), json!({"ipv4_address": "x"})] {
+        assert!(converted(json!({"networks": {"default": settings}})).is_err());
+    }
+    assert!(converted(json!({"expose": ["2-1"]})).is_err());
+    assert_eq!(converted(json!({"networks": {"host": null}})).unwrap().network, NetworkMode::Host);
+}
+
+#[test]
 fn anothers_network_is_joined_by_id() {
     let joined = |mode: &str| converted(json!({"network_mode": mode})).map(|wanted| wanted.network);
     assert_eq!(joined("service:db").unwrap(), NetworkMode::Container("id-of-db".to_owned()));

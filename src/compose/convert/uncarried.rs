@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::compose::convert::plugs;
 use crate::compose::model::Service;
 
 /// Keys that ask for nothing a container would have, or that have been worked into others before.
@@ -20,9 +21,9 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
     }
     for (network, settings) in &service.networks {
         let rest = settings.iter().flat_map(|settings| settings.rest.keys());
-        keys.extend(
-            rest.filter(|key| !matches!(key.as_str(), "gw_priority" | "ipv6_address")).map(|key| format!("networks.{network}.{key}")),
-        );
+        keys.extend(rest.filter(|key| *key != "ipv6_address").map(|key| format!("networks.{network}.{key}")));
+        let options = settings.iter().flat_map(|settings| settings.driver_opts.keys()).filter(|option| *option != plugs::SYSCTLS);
+        keys.extend(options.map(|option| format!("networks.{network}.driver_opts.{option}")));
     }
     for volume in &service.volumes {
         // Where there is no SELinux there is nothing to label.
@@ -42,14 +43,8 @@ fn is_done(key: &str, value: &Value) -> bool {
             matches!(driver, "" | "json-file" | "local")
                 && value.get("options").and_then(Value::as_object).is_none_or(|options| options.is_empty())
         }
-        // A link without another name is what names on a network are.
-        "links" => value.as_array().is_some_and(|links| links.iter().all(|link| link.as_str().is_some_and(is_plain_link))),
         "isolation" => value.as_str() == Some("default"),
         "runtime" => matches!(value.as_str(), Some("runc" | "crun" | "coracle")),
         _ => false,
     }
-}
-
-fn is_plain_link(link: &str) -> bool {
-    link.split_once(':').is_none_or(|(service, alias)| service == alias)
 }

@@ -52,6 +52,9 @@ struct KnownPlug {
     #[serde(default)]
     ipv6_address: Option<Ipv6Addr>,
     aliases: Vec<String>,
+    /// What this container alone calls others: their name, and its own for them.
+    #[serde(default)]
+    links: Vec<(String, String)>,
 }
 
 impl KnownPlug {
@@ -148,17 +151,16 @@ impl Supervisor {
 
 impl Known {
     fn of(container: &Container, plugged: &[Plugged]) -> Known {
-        let aliases = |network: &str| match &container.wanted.network {
-            NetworkMode::Plugs(plugs) => {
-                plugs.iter().find(|plug| plug.network == network).map(|plug| plug.aliases.clone()).unwrap_or_default()
-            }
-            _ => Vec::new(),
+        let wish = |network: &str| match &container.wanted.network {
+            NetworkMode::Plugs(plugs) => plugs.iter().find(|plug| plug.network == network),
+            _ => None,
         };
         let plugs = plugged.iter().map(|plug| KnownPlug {
             network: plug.network.clone(),
             address: plug.ipv4.map(|assigned| assigned.address),
             ipv6_address: plug.ipv6.map(|assigned| assigned.address),
-            aliases: aliases(&plug.network),
+            aliases: wish(&plug.network).map(|plug| plug.aliases.clone()).unwrap_or_default(),
+            links: wish(&plug.network).map(|plug| plug.links.clone()).unwrap_or_default(),
         });
         Known { id: container.id.clone(), name: container.name.clone(), plugs: plugs.collect() }
     }
@@ -194,23 +196,32 @@ fn load(home: &Home) -> Vec<Known> {
     known
 }
 
-/// Docker's rule: by container name, alias and short id on networks that users made, by none on the default one.
+/// Docker's rule: by container name, alias and short id on networks that users made, by none on the default one; by its own links on all.
 fn zone(asker: &Known, all: &[Known]) -> Zone {
     let mut zone = Zone::default();
-    for own in asker.plugs.iter().filter(|plug| plug.network != DEFAULT_NETWORK) {
+    for own in &asker.plugs {
         let network = own.network.to_ascii_lowercase();
         for other in all {
             for plug in other.plugs.iter().filter(|plug| plug.network == own.network) {
                 let mut names = vec![other.name.clone(), spec::short_id(&other.id).to_owned()];
                 names.extend(plug.aliases.iter().cloned());
                 names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+                let is_meant = |target: &String| *target == other.id || names.contains(&target.to_ascii_lowercase());
+                let linked: Vec<String> =
+                    own.links.iter().filter(|(target, _)| is_meant(target)).map(|(_, alias)| alias.to_ascii_lowercase()).collect();
+                if own.network == DEFAULT_NETWORK {
+                    names.clear();
+                } else {
+                    let name = format!("{}.{}", other.name, own.network);
+                    zone.names.extend(plug.addresses().map(|address| (address, name.clone())));
+                }
+                names.extend(linked);
                 names.sort();
                 names.dedup();
                 for name in names {
                     zone.addresses.entry(format!("{name}.{network}")).or_default().extend(plug.addresses());
                     zone.addresses.entry(name).or_default().extend(plug.addresses());
                 }
-                zone.names.extend(plug.addresses().map(|address| (address, format!("{}.{}", other.name, own.network))));
             }
         }
     }
@@ -227,6 +238,7 @@ mod tests {
             address: Some(Ipv4Addr::new(172, 20, 0, *last)),
             ipv6_address: None,
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            links: Vec::new(),
         });
         Known { id: id.repeat(64), name: name.into(), plugs: plugs.collect() }
     }
@@ -269,6 +281,21 @@ mod tests {
         // A supervisor of before IPv6 writes what we read.
         let old = r#"{"network":"n","address":"172.20.0.9","aliases":[]}"#;
         assert_eq!(serde_json::from_str::<KnownPlug>(old).unwrap().addresses().count(), 1);
+    }
+
+    #[test]
+    fn a_link_is_a_name_for_one_container_alone() {
+        let mut web = known("a", "shop-web-1", &[("n", 2, &["web"])]);
+        web.plugs[0].links = vec![("db".into(), "Data".into()), ("missing".into(), "gone".into())];
+        let all = [web.clone(), known("b", "shop-db-1", &[("n", 3, &["db"])])];
+        assert_eq!(zone(&web, &all).addresses["data"], [IpAddr::from([172, 20, 0, 3])]);
+        assert!(!zone(&web, &all).addresses.contains_key("gone"));
+        assert!(!zone(&all[1], &all).addresses.contains_key("data"));
+        let mut lone = known("c", "lone", &[(DEFAULT_NETWORK, 4, &[])]);
+        lone.plugs[0].links = vec![("friend".into(), "pal".into())];
+        let all = [lone.clone(), known("d", "friend", &[(DEFAULT_NETWORK, 5, &[])])];
+        assert_eq!(zone(&lone, &all).addresses["pal"], [IpAddr::from([172, 20, 0, 5])]);
+        assert!(!zone(&lone, &all).addresses.contains_key("friend"));
     }
 
     #[test]
