@@ -9,6 +9,8 @@ use crate::build::dockerfile::source::Source;
 use crate::build::evaluate;
 use crate::build::evaluate::Evaluated;
 use crate::build::evaluate::Setting;
+use crate::build::lint;
+use crate::build::lint::Lint;
 use crate::build::values::Variables;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -48,6 +50,8 @@ pub(super) fn changed(config: &ImageConfig, changes: &[String]) -> Result<ImageC
         proxies: Vec::new(),
         host_network: false,
         insecure: false,
+        lint: &Lint::new(&source, lint::Config::default()),
+        ignored: None,
     };
     let had_path = |config: &ImageConfig| config.config.env.iter().flatten().any(|line| line.starts_with("PATH="));
     let says_path = changes.iter().any(|change| change.contains("PATH"));

@@ -38,6 +38,16 @@ pub(super) fn open(home: &Home, place: &Place, dockerfile: Option<&Path>) -> Res
     let root = Root::at(path).doing(|| format!("cannot open the build context `{}`", path.display()))?;
     let meta = root.find(Path::new("")).doing(|| format!("cannot read {}", path.display()))?;
     let digests = meta.map_or_else(Digests::forgetful, |meta| Digests::load(home, &meta));
+    let ignore = ignored(place, dockerfile)?;
+    Ok(Files { tree: Tree { root, owners: place.owners, ignore }, digests, identity: None })
+}
+
+/// What is ignored of a directory.
+///
+/// # Errors
+/// A pattern that cannot be understood.
+pub(super) fn ignored(place: &Place, dockerfile: Option<&Path>) -> Result<Patterns> {
+    let path = place.directory.as_path();
     let own = dockerfile.map_or_else(|| path.join("Dockerfile"), Path::to_owned);
     let own = own.with_file_name(format!("{}.dockerignore", own.file_name().unwrap_or_default().to_string_lossy()));
     let mut ignore = Patterns::default();
@@ -52,7 +62,7 @@ pub(super) fn open(home: &Home, place: &Place, dockerfile: Option<&Path>) -> Res
             Patterns::new(ignore::lines(&text)).map_err(|what| bad(what).hint("brackets need an end; `\\` needs something after it"))?;
         break;
     }
-    Ok(Files { tree: Tree { root, owners: place.owners, ignore }, digests, identity: None })
+    Ok(ignore)
 }
 
 /// Opens a checkout of a repository, which is root's whoever made it.

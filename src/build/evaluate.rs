@@ -21,8 +21,15 @@ use crate::build::dockerfile::instruction::Form;
 use crate::build::dockerfile::instruction::Instruction;
 use crate::build::dockerfile::instruction::Kind;
 use crate::build::dockerfile::instruction::Pair;
+use crate::build::dockerfile::lines::Logical;
 use crate::build::dockerfile::source::Source;
 use crate::build::glob;
+use crate::build::ignore::Patterns;
+use crate::build::lint;
+use crate::build::lint::Lint;
+use crate::build::lint::Recorded;
+use crate::build::lint::Rule;
+use crate::build::lint::rules;
 use crate::build::platform::Platform;
 use crate::build::steps::DirectoryWork;
 use crate::build::steps::Origin;
@@ -52,6 +59,9 @@ pub(super) struct Setting<'a> {
     pub host_network: bool,
     /// `--allow security.insecure`.
     pub insecure: bool,
+    pub lint: &'a Lint<'a>,
+    /// What `.dockerignore` excludes, where that is known.
+    pub ignored: Option<&'a Patterns>,
 }
 
 /// A stage after all its instructions.
@@ -65,6 +75,8 @@ pub(super) struct Evaluated {
     pub(super) variables: Variables,
     pub(super) arguments: Vec<(String, Option<String>)>,
     command_set: bool,
+    /// A WORKDIR of the Dockerfile was carried out.
+    workdir_set: bool,
 }
 
 impl Evaluated {
@@ -89,7 +101,8 @@ impl Evaluated {
     pub(super) fn based_on(base: &Evaluated) -> Evaluated {
         let mut config = base.config.clone();
         config.config.on_build = None;
-        Evaluated { config, variables: base.variables.clone(), arguments: base.arguments.clone(), ..Evaluated::default() }
+        let (variables, arguments) = (base.variables.clone(), base.arguments.clone());
+        Evaluated { config, variables, arguments, workdir_set: base.workdir_set, ..Evaluated::default() }
     }
 }
 
@@ -97,13 +110,13 @@ impl Evaluated {
 ///
 /// # Errors
 /// Every fault of the stage.
-pub(super) fn evaluate(
-    setting: &Setting<'_>,
+pub(super) fn evaluate<'a>(
+    setting: &'a Setting<'a>,
     begin: Evaluated,
-    commands: &[Instruction],
-    sources: &BTreeMap<(usize, usize), usize>,
+    commands: &'a [Instruction],
+    sources: &'a BTreeMap<(usize, usize), usize>,
 ) -> Result<Evaluated, Vec<Failure>> {
-    let mut stage = StageState { setting, done: begin, sources, number: 0 };
+    let mut stage = StageState { setting, done: begin, sources, number: 0, line: None, once: BTreeMap::new() };
     stage.done.triggers = Vec::new();
     stage.done.command_set = false;
     let env = stage.done.config.config.env.get_or_insert_default();
@@ -117,6 +130,7 @@ pub(super) fn evaluate(
     let mut faults = Vec::new();
     for (number, command) in commands.iter().enumerate() {
         stage.number = number;
+        stage.line = Some(&command.line);
         if let Err(fault) = stage.carry_out(command) {
             let failure = setting.source.fault(command.place(&fault.word), fault.what);
             faults.push(match fault.hint {
@@ -135,19 +149,22 @@ pub(super) struct StageState<'a> {
     sources: &'a BTreeMap<(usize, usize), usize>,
     /// Of the command at hand.
     number: usize,
+    line: Option<&'a Logical>,
+    /// The last one of each kind of which only the last counts.
+    once: BTreeMap<&'static str, &'a Logical>,
 }
 
-impl StageState<'_> {
-    fn carry_out(&mut self, command: &Instruction) -> Result<(), Fault> {
+impl<'a> StageState<'a> {
+    fn carry_out(&mut self, command: &'a Instruction) -> Result<(), Fault> {
         match &command.kind {
             Kind::From(_) => {}
             Kind::Arg(arguments) => self.arg(arguments)?,
-            Kind::Env(pairs) => self.env(pairs)?,
-            Kind::Label(pairs) => self.label(pairs)?,
+            Kind::Env(pairs) => self.env(command, pairs)?,
+            Kind::Label(pairs) => self.label(command, pairs)?,
             Kind::Run(run) => self.run(command, run)?,
             Kind::Transfer(transfer) => self.transfer(command, transfer)?,
-            Kind::Cmd(line) => self.cmd(line),
-            Kind::Entrypoint(line) => self.entrypoint(line),
+            Kind::Cmd(line) => self.cmd(command, line),
+            Kind::Entrypoint(line) => self.entrypoint(command, line),
             Kind::Expose(ports) => self.expose(ports)?,
             Kind::Volume(volumes) => self.volume(volumes)?,
             Kind::User(user) => {
@@ -165,7 +182,7 @@ impl StageState<'_> {
                 self.record(format!("SHELL {}", config::go_list(shell)));
                 self.done.config.config.shell = Some(shell.clone());
             }
-            Kind::Healthcheck(check) => self.healthcheck(check),
+            Kind::Healthcheck(check) => self.healthcheck(command, check),
             Kind::Onbuild(trigger) => {
                 self.done.config.config.on_build.get_or_insert_default().push(trigger.clone());
                 self.done.triggers.push(trigger.clone());
@@ -176,8 +193,58 @@ impl StageState<'_> {
 
     /// Replaces the variables in a word.
     pub(super) fn word(&self, word: &Word) -> Result<String, Fault> {
-        let text = expand_text(&word.text, Rules::new(self.setting.escape), &self.done.variables);
+        let text = self.expanded(&word.text, Rules::new(self.setting.escape));
         text.map_err(|what| Fault::new(word, format!("failed to process {:?}: {what}", word.text)))
+    }
+
+    /// Replaces the variables in a text, and warns of those that nobody has declared.
+    pub(super) fn expanded(&self, text: &str, rules: Rules) -> Result<String, String> {
+        let values = Recorded::new(&self.done.variables);
+        let expanded = expand_text(text, rules, &values);
+        for name in values.unmatched() {
+            let is_declared = self.done.arguments.iter().any(|(declared, _)| *declared == name);
+            if !is_declared && !name.starts_with("BUILDKIT_SBOM_SCAN_") {
+                let meant = lint::meant(&name, self.done.variables.names()).map(|meant| format!(" (did you mean ${meant}?)"));
+                self.warn(&rules::UNDEFINED_VAR, format!("Usage of undefined variable '${name}'{}", meant.unwrap_or_default()));
+            }
+        }
+        expanded
+    }
+
+    /// Says that the command at hand breaks a rule.
+    pub(super) fn warn(&self, rule: &Rule, detail: impl Into<String>) {
+        if let Some(line) = self.line {
+            self.setting.lint.warn(rule, line, detail);
+        }
+    }
+
+    /// Warns of the command before this one if only the last of them counts.
+    fn only_the_last(&mut self, kind: &'static str, command: &'a Instruction) {
+        if let Some(before) = self.once.insert(kind, &command.line) {
+            let name = command.command();
+            let why = "should not be used in the same stage because only the last one will be used";
+            self.setting.lint.warn(&rules::MULTIPLE_INSTRUCTIONS_DISALLOWED, before, format!("Multiple {name} instructions {why}"));
+        }
+    }
+
+    /// Warns of names that look as if their values should not be seen.
+    fn no_secrets(&self, instruction: &str, name: &str) {
+        const SECRETS: [&str; 10] =
+            ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"];
+        let lower = name.to_lowercase();
+        let has = |words: &[&str]| lower.split('_').any(|part| words.contains(&part));
+        if has(&SECRETS) && !has(&["public", "file", "version"]) {
+            let detail = format!("Do not use ARG or ENV instructions for sensitive data ({instruction} {name:?})");
+            self.warn(&rules::SECRETS_USED_IN_ARG_OR_ENV, detail);
+        }
+    }
+
+    fn no_old_form(&self, command: &Instruction, pairs: &[Pair]) {
+        for _ in pairs.iter().filter(|pair| pair.is_old_form) {
+            let name = command.command();
+            let detail = format!("\"{name} key=value\" should be used instead of legacy \"{name} key value\" format");
+            self.warn(&rules::LEGACY_KEY_VALUE_FORMAT, detail);
+        }
     }
 
     /// Writes a line of history for an instruction that makes no layer.
@@ -209,6 +276,7 @@ impl StageState<'_> {
         let mut texts = Vec::new();
         for argument in arguments {
             let name = &argument.name.text;
+            self.no_secrets("ARG", name);
             let value = match (self.setting.build_args.get(name), &argument.value) {
                 (Some(given), _) => Some(given.clone()),
                 (None, Some(default)) => Some(self.word(default)?),
@@ -229,9 +297,11 @@ impl StageState<'_> {
         pairs.iter().map(|pair| Ok((self.word(&pair.name)?, self.word(&pair.value)?))).collect()
     }
 
-    fn env(&mut self, pairs: &[Pair]) -> Result<(), Fault> {
+    fn env(&mut self, command: &Instruction, pairs: &[Pair]) -> Result<(), Fault> {
+        self.no_old_form(command, pairs);
         let mut text = "ENV".to_owned();
         for (name, value) in self.pairs(pairs)? {
+            self.no_secrets("ENV", &name);
             self.done.variables.set(&name, &value);
             let line = format!("{name}={value}");
             text.push_str(&format!(" {line}"));
@@ -245,7 +315,8 @@ impl StageState<'_> {
         Ok(())
     }
 
-    fn label(&mut self, pairs: &[Pair]) -> Result<(), Fault> {
+    fn label(&mut self, command: &Instruction, pairs: &[Pair]) -> Result<(), Fault> {
+        self.no_old_form(command, pairs);
         let mut text = "LABEL".to_owned();
         for (name, value) in self.pairs(pairs)? {
             text.push_str(&format!(" {name}={value}"));
@@ -266,7 +337,18 @@ impl StageState<'_> {
         args
     }
 
-    fn cmd(&mut self, line: &CommandLine) {
+    /// A shell between the signals and the program is rarely meant, unless one was named.
+    fn better_as_json(&self, command: &Instruction, line: &CommandLine) {
+        if line.form == Form::Shell && self.done.config.config.shell.as_ref().is_none_or(Vec::is_empty) {
+            let name = command.command();
+            let why = "to prevent unintended behavior related to OS signals";
+            self.warn(&rules::JSON_ARGS_RECOMMENDED, format!("JSON arguments recommended for {name} {why}"));
+        }
+    }
+
+    fn cmd(&mut self, command: &'a Instruction, line: &CommandLine) {
+        self.only_the_last("CMD", command);
+        self.better_as_json(command, line);
         let args = self.command_line(line);
         self.record(format!("CMD {}", config::go_quoted_list(&args)));
         self.done.config.config.cmd = Some(args);
@@ -274,7 +356,9 @@ impl StageState<'_> {
         self.done.command_set = true;
     }
 
-    fn entrypoint(&mut self, line: &CommandLine) {
+    fn entrypoint(&mut self, command: &'a Instruction, line: &CommandLine) {
+        self.only_the_last("ENTRYPOINT", command);
+        self.better_as_json(command, line);
         let args = self.command_line(line);
         self.record(format!("ENTRYPOINT {}", config::go_quoted_list(&args)));
         self.done.config.config.entrypoint = Some(args).filter(|args| !args.is_empty());
@@ -290,6 +374,7 @@ impl StageState<'_> {
             let rules = Rules::new(self.setting.escape);
             let expanded = expand(&word.text, rules, &self.done.variables);
             for text in expanded.map_err(|what| Fault::new(word, what))?.words {
+                self.plain_port(&text);
                 let ports = config::ports(&text).map_err(|what| Fault::new(word, what));
                 all.extend(ports.map_err(|fault| fault.hint("write `80`, `53/udp` or `8000-8010`"))?);
             }
@@ -298,6 +383,19 @@ impl StageState<'_> {
         all.iter().for_each(|port| insert_empty(exposed, port));
         self.record(format!("EXPOSE {}", config::go_list(&all)));
         Ok(())
+    }
+
+    /// EXPOSE says a port of the container, not where it is published.
+    fn plain_port(&self, text: &str) {
+        let protocol = text.rsplit_once('/').map_or("", |(_, protocol)| protocol);
+        if protocol != protocol.to_lowercase() {
+            let detail = format!("Defined protocol '{text}' in EXPOSE instruction should be lowercase");
+            self.warn(&rules::EXPOSE_PROTO_CASING, detail);
+        }
+        if text.contains(':') {
+            let detail = format!("EXPOSE instruction should not define an IP address or host-port mapping, found '{text}'");
+            self.warn(&rules::EXPOSE_INVALID_FORMAT, detail);
+        }
     }
 
     fn volume(&mut self, words: &[Word]) -> Result<(), Fault> {
@@ -313,6 +411,11 @@ impl StageState<'_> {
 
     fn workdir(&mut self, command: &Instruction, word: &Word) -> Result<(), Fault> {
         let path = self.word(word)?;
+        if !self.done.workdir_set && !path.starts_with('/') {
+            let detail = format!("Relative workdir {path:?} can have unexpected results if the base image changes");
+            self.warn(&rules::WORKDIR_RELATIVE_PATH, detail);
+        }
+        self.done.workdir_set = true;
         let current = &self.done.config.config.working_dir;
         let path = match path.as_str() {
             "" => current.clone(),
@@ -340,7 +443,8 @@ impl StageState<'_> {
         Ok(())
     }
 
-    fn healthcheck(&mut self, check: &Healthcheck) {
+    fn healthcheck(&mut self, command: &'a Instruction, check: &Healthcheck) {
+        self.only_the_last("HEALTHCHECK", command);
         let duration = |nanoseconds: Option<i64>| go_duration_text(nanoseconds.unwrap_or(0));
         self.record(format!(
             "HEALTHCHECK {{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",

@@ -8,6 +8,7 @@ use crate::build::Built;
 use crate::build::BuiltImage;
 use crate::build::chain::Chain;
 use crate::build::export;
+use crate::build::lint::Warning;
 use crate::build::platform::Platform;
 use crate::build::records;
 use crate::build::records::Key;
@@ -27,6 +28,7 @@ pub(super) struct Finished {
     pub chain: Chain,
     /// `sha256:<hex>`.
     pub id: String,
+    pub warnings: Vec<Warning>,
 }
 
 /// Reads `SOURCE_DATE_EPOCH`: the moment that is written instead of now, in seconds since 1970.
@@ -59,7 +61,7 @@ pub(super) fn complete(scene: &Scene<'_>, mut config: ImageConfig, (outcome, epo
         let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         format!("sha256:{hex}")
     };
-    Ok(Finished { config, chain: outcome.chain, id })
+    Ok(Finished { config, chain: outcome.chain, id, warnings: Vec::new() })
 }
 
 /// Gives the results away as the outputs say; names come last.
@@ -72,7 +74,9 @@ pub(super) fn deliver(scene: &Scene<'_>, finished: &[Finished]) -> Result<Built>
         export::carry_out(output, &finished.iter().map(|one| (platform(one), one)).collect::<Vec<_>>())?;
     }
     let images = finished.iter().map(|one| BuiltImage { platform: platform(one).text(), id: one.id.clone() }).collect();
-    let mut built = Built { images, names: Vec::new() };
+    // The same file is read for every platform.
+    let warnings = finished.first().map(|one| one.warnings.clone()).unwrap_or_default();
+    let mut built = Built { images, names: Vec::new(), warnings };
     // A name of the store means one image: the one that runs here.
     let ours = Platform::ours();
     let fits = |one: &&Finished| platform(one).architecture == ours.architecture;

@@ -11,11 +11,17 @@ use crate::build::dockerfile::Word;
 use crate::build::dockerfile::expand::NoValues;
 use crate::build::dockerfile::expand::Rules;
 use crate::build::dockerfile::expand::expand_text;
+use crate::build::dockerfile::instruction::From;
 use crate::build::dockerfile::instruction::Instruction;
 use crate::build::dockerfile::instruction::Kind;
+use crate::build::dockerfile::lines::Logical;
 use crate::build::dockerfile::source::Place;
 use crate::build::dockerfile::source::Source;
 use crate::build::dockerfile::source::nearest;
+use crate::build::lint;
+use crate::build::lint::Lint;
+use crate::build::lint::Recorded;
+use crate::build::lint::rules as lint_rules;
 use crate::build::platform::Platform;
 use crate::build::remote;
 use crate::build::remote::Reading;
@@ -30,6 +36,10 @@ pub(super) struct Node {
     pub base: Base,
     /// Of its FROM, or of the instruction that names it.
     pub place: Place,
+    /// Its FROM.
+    pub line: Option<Logical>,
+    /// Its comment and what else its FROM says.
+    pub from: Option<From>,
     pub platform: Option<Platform>,
     pub commands: Vec<Instruction>,
     /// The other nodes that each command reads from, by command and, for RUN, mount.
@@ -68,11 +78,18 @@ impl<'a> Graph<'a> {
     ///
     /// # Errors
     /// Every fault in the FROMs and `--from`s.
-    pub(super) fn new(file: Dockerfile, source: &'a Source, wanted: &'a Wanted, globals: &Variables) -> Result<Graph<'a>, Vec<Failure>> {
+    pub(super) fn new(
+        file: Dockerfile,
+        wanted: &'a Wanted,
+        globals: &Variables,
+        (source, lint): (&'a Source, &Lint<'_>),
+    ) -> Result<Graph<'a>, Vec<Failure>> {
         let mut graph = Graph { nodes: Vec::new(), stages: file.stages.len(), names: BTreeMap::new(), contexts: &wanted.contexts, source };
         let mut faults = Vec::new();
         let rules = Rules::new(file.escape);
+        let declared = declared(&file);
         for stage in file.stages {
+            check_from(lint, &stage, rules, (globals, &declared));
             if let Err(fault) = graph.add_stage(stage, rules, globals) {
                 faults.push(fault);
             }
@@ -115,10 +132,11 @@ impl<'a> Graph<'a> {
         let base = named.unwrap_or_else(|| self.base_of(&base));
         let name = stage.from.name.clone().unwrap_or_else(|| format!("stage-{index}"));
         let place = stage.instruction.place(&stage.from.base);
-        self.nodes.push(Node { name, base, place, platform, commands, sources: BTreeMap::new(), reads: Vec::new() });
-        if let Some(name) = stage.from.name {
-            self.names.insert(name, index);
+        if let Some(name) = &stage.from.name {
+            self.names.insert(name.clone(), index);
         }
+        let (line, from) = (Some(stage.instruction.line.clone()), Some(stage.from));
+        self.nodes.push(Node { name, base, place, line, from, platform, commands, sources: BTreeMap::new(), reads: Vec::new() });
         Ok(())
     }
 
@@ -183,9 +201,17 @@ impl<'a> Graph<'a> {
         if let Some(index) = self.nodes.iter().position(same) {
             return Ok(index);
         }
-        let node =
-            Node { name: from.to_owned(), base, place, platform: None, commands: Vec::new(), sources: BTreeMap::new(), reads: Vec::new() };
-        self.nodes.push(node);
+        self.nodes.push(Node {
+            name: from.to_owned(),
+            base,
+            place,
+            line: None,
+            from: None,
+            platform: None,
+            commands: Vec::new(),
+            sources: BTreeMap::new(),
+            reads: Vec::new(),
+        });
         Ok(self.nodes.len() - 1)
     }
 
@@ -218,14 +244,15 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// The nodes that a node needs, itself among them, each after all that it needs.
+    /// The nodes that some nodes need, themselves among them, each after all that it needs.
     ///
     /// # Errors
     /// A stage that needs itself, or one that comes later.
-    pub(super) fn needed(&self, target: usize) -> Result<Vec<usize>, Failure> {
+    pub(super) fn needed(&self, targets: &[usize]) -> Result<Vec<usize>, Failure> {
         let mut order = Vec::new();
-        let mut open = BTreeSet::new();
-        self.visit(target, &mut open, &mut order)?;
+        for target in targets {
+            self.visit(*target, &mut BTreeSet::new(), &mut order)?;
+        }
         Ok(order)
     }
 
@@ -255,6 +282,44 @@ impl<'a> Graph<'a> {
         open.remove(&index);
         order.push(index);
         Ok(())
+    }
+}
+
+/// The names of the ARGs before the first FROM.
+fn declared(file: &Dockerfile) -> Vec<String> {
+    let names = |instruction: &Instruction| match &instruction.kind {
+        Kind::Arg(arguments) => arguments.iter().map(|argument| argument.name.text.clone()).collect(),
+        _ => Vec::new(),
+    };
+    file.globals.iter().flat_map(names).collect()
+}
+
+/// Warns of variables in a FROM that nobody has declared, and of platforms that say too much or too little.
+fn check_from(lint: &Lint<'_>, stage: &Stage, rules: Rules, (globals, declared): (&Variables, &[String])) {
+    let line = &stage.instruction.line;
+    let look_up = |word: &Word| {
+        let values = Recorded::new(globals);
+        let text = expand_text(&word.text, rules, &values);
+        let known = || globals.names().chain(declared.iter().map(String::as_str));
+        for name in values.unmatched().iter().filter(|name| !known().any(|known| known == name.as_str())) {
+            let meant = lint::meant(name, known()).map(|meant| format!(" (did you mean {meant}?)")).unwrap_or_default();
+            lint.warn(&lint_rules::UNDEFINED_ARG_IN_FROM, line, format!("FROM argument '{name}' is not declared{meant}"));
+        }
+        (text.unwrap_or_default(), values.matched(), values.unmatched())
+    };
+    look_up(&stage.from.base);
+    let Some(word) = &stage.from.platform else { return };
+    let (text, matched, unmatched) = look_up(word);
+    let target = globals.find("TARGETPLATFORM").unwrap_or_default();
+    if matched.len() == 1 && unmatched.is_empty() && matched.contains("TARGETPLATFORM") && text == target {
+        let detail = format!("Setting platform to predefined {} in FROM is redundant as this is the default behavior", word.text);
+        lint.warn(&lint_rules::REDUNDANT_TARGET_PLATFORM, line, detail);
+    }
+    let Ok(platform) = Platform::parse(&text) else { return };
+    let name = stage.from.name.clone().unwrap_or_default();
+    if matched.is_empty() && unmatched.is_empty() && !name.contains(&platform.os) && !name.contains(&platform.architecture) {
+        let detail = format!("FROM --platform flag should not use constant value {text:?}");
+        lint.warn(&lint_rules::FROM_PLATFORM_FLAG_CONST_DISALLOWED, line, detail);
     }
 }
 

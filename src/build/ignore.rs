@@ -90,6 +90,11 @@ impl Patterns {
         self.patterns.is_empty()
     }
 
+    /// Whether one of the patterns is for everything there is.
+    pub(super) fn excludes_all(&self) -> bool {
+        self.patterns.iter().any(|pattern| !pattern.exception && matches!(pattern.cleaned.as_str(), "*" | "**" | "**/*"))
+    }
+
     /// Whether something below a matched directory may not match.
     pub(super) fn has_exceptions(&self) -> bool {
         self.exceptions

@@ -3,6 +3,7 @@
 //! ```text
 //! dockerfile   text -> stages of typed instructions, with places; every fault at once
 //! ground       the context and the Dockerfile, brought here (remote: from other machines)
+//! plan         bases brought, triggers put in, steps numbered; lint, questions: looked at, not built
 //! graph        which stages there are, what each stands on, which the target needs
 //! evaluate     (transfer) instructions -> steps, configuration, history; pure
 //! solve        stages side by side: a key for each step, its record or its work
@@ -31,12 +32,15 @@ mod graph;
 mod ground;
 mod ignore;
 mod job;
+mod lint;
 mod mode;
 #[cfg(test)]
 mod oracle;
 mod owner;
 mod perform;
+mod plan;
 mod platform;
+mod questions;
 mod records;
 mod remote;
 mod root;
@@ -59,6 +63,11 @@ use crate::failure::Result;
 use crate::image::ImageConfig;
 use crate::place::Home;
 
+pub use lint::Warning;
+pub use questions::Argument;
+pub use questions::Checked;
+pub use questions::Outline;
+pub use questions::Target;
 pub use wanted::Built;
 pub use wanted::BuiltImage;
 pub use wanted::Context;
@@ -86,6 +95,30 @@ pub trait Watch: crate::image::Watch {
 /// Nothing is tagged then.
 pub fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Built> {
     whole::build(home, wanted, watch)
+}
+
+/// Looks at all that can be known of a Dockerfile without building it.
+///
+/// # Errors
+/// A context or a Dockerfile that cannot be had; faults of the Dockerfile are an answer.
+pub fn check(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Checked> {
+    questions::check(home, wanted, watch)
+}
+
+/// Tells what a build can be given: arguments, secrets, agents.
+///
+/// # Errors
+/// As [`check`], and the faults of the Dockerfile.
+pub fn outline(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Outline> {
+    questions::outline(home, wanted, watch)
+}
+
+/// Tells the stages that can be built.
+///
+/// # Errors
+/// As [`outline`].
+pub fn targets(home: &Home, wanted: &Wanted) -> Result<Vec<Target>> {
+    questions::targets(home, wanted)
 }
 
 /// The configuration after `--change` of `commit` and `import`: instructions of a Dockerfile that make no layer.

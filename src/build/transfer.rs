@@ -5,7 +5,6 @@ use crate::build::dockerfile::Word;
 use crate::build::dockerfile::chomped;
 use crate::build::dockerfile::devices;
 use crate::build::dockerfile::expand::Rules;
-use crate::build::dockerfile::expand::expand_text;
 use crate::build::dockerfile::heredoc_of;
 use crate::build::dockerfile::instruction::Form;
 use crate::build::dockerfile::instruction::Instruction;
@@ -19,6 +18,7 @@ use crate::build::dockerfile::mounts::RunMount;
 use crate::build::evaluate::StageState;
 use crate::build::glob;
 use crate::build::job::Rights;
+use crate::build::lint::rules;
 use crate::build::mode::Mode;
 use crate::build::platform::Platform;
 use crate::build::remote;
@@ -148,7 +148,7 @@ impl StageState<'_> {
 
     fn mount(&self, number: usize, word: &Word) -> Result<PlacedMount, Fault> {
         let rules = Rules::new(self.setting.escape);
-        let mut mount = mounts::read(word, &|value| expand_text(value, rules, &self.done.variables))?;
+        let mut mount = mounts::read(word, &|value| self.expanded(value, rules))?;
         let from = match mount.kind {
             MountKind::Bind | MountKind::Cache if !mount.from.is_empty() => self.origin(number),
             MountKind::Bind => Origin::Context,
@@ -190,6 +190,9 @@ impl StageState<'_> {
         for word in &transfer.sources {
             let text = self.word(word)?;
             let kind = source_of((transfer, word), &text, checksum.as_deref())?;
+            if matches!(kind, SourceKind::Files(_)) && self.origin(0) == Origin::Context {
+                self.not_ignored(transfer.verb, &text);
+            }
             sources.push(TransferSource { place: command.place(word), kind });
             texts.push(text);
         }
@@ -197,8 +200,7 @@ impl StageState<'_> {
         let mut documents = Vec::new();
         for document in &transfer.documents {
             let content = match document.expand {
-                true => expand_text(&document.content, Rules::heredoc(), &self.done.variables)
-                    .map_err(|what| Fault::new(&transfer.dest, what))?,
+                true => self.expanded(&document.content, Rules::heredoc()).map_err(|what| Fault::new(&transfer.dest, what))?,
                 false => document.content.clone(),
             };
             documents.push((document.name.clone(), content));
@@ -224,6 +226,20 @@ impl StageState<'_> {
         self.done.steps.push(Step { place: command.start(), shown: command.shown(), work: Work::Transfer(work) });
         self.record_layer(text);
         Ok(())
+    }
+}
+
+impl StageState<'_> {
+    /// Warns of a source that `.dockerignore` excludes; where it has exceptions nobody can say so easily.
+    fn not_ignored(&self, verb: Verb, source: &str) {
+        let Some(ignored) = self.setting.ignored.filter(|ignored| !ignored.is_empty() && !ignored.has_exceptions()) else { return };
+        let source = glob::clean(source);
+        let is_root = matches!(source.as_str(), "." | "/");
+        if is_root && !ignored.excludes_all() || !ignored.matches(&source) {
+            return;
+        }
+        let verb = if verb == Verb::Add { "Add" } else { "Copy" };
+        self.warn(&rules::COPY_IGNORED_FILE, format!("Attempting to {verb} file {source:?} that is excluded by .dockerignore"));
     }
 }
 

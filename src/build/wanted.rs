@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::build::lint::Warning;
 use crate::build::remote::Reading;
 use crate::build::remote::read_reference;
 use crate::failure::Doing;
@@ -156,6 +157,8 @@ pub struct Built {
     pub images: Vec<BuiltImage>,
     /// The names it has now, in full.
     pub names: Vec<String>,
+    /// What is not good about the Dockerfile.
+    pub warnings: Vec<Warning>,
 }
 
 /// The image of one platform.

@@ -1,5 +1,6 @@
 //! `coracle build`, also as `buildx build`, `builder build` and `image build`
 
+mod answers;
 mod report;
 mod words;
 
@@ -14,6 +15,8 @@ use crate::build::DockerfileAt;
 use crate::build::Output;
 use crate::build::Secret;
 use crate::cli::Outcome;
+use crate::cli::build::answers::Call;
+use crate::cli::build::answers::Question;
 use crate::cli::out;
 use crate::cli::progress::Progress;
 use crate::cli::progress::Style;
@@ -98,6 +101,12 @@ pub struct Command {
     /// Write what was made to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Look at the Dockerfile only: short for `--call=check`
+    #[arg(long)]
+    check: bool,
+    /// Answer a question about the Dockerfile: `check`, `outline`, `targets`; `,format=json` may follow
+    #[arg(long, value_name = "QUESTION", default_value = "build", value_parser = Question::read)]
+    call: Question,
     #[command(flatten)]
     past: Past,
     /// A directory, the address of a repository or an archive, or `-` for an archive on standard input
@@ -124,7 +133,14 @@ impl Command {
         let progress = Progress::new(style);
         let watch = progress.build(None);
         let (iidfile, metadata) = (self.iidfile.take(), self.metadata_file.take());
+        let question = if self.check { Question { call: Call::Check, ..self.call } } else { self.call };
         let wanted = self.wanted()?;
+        match question.call {
+            Call::Build => {}
+            Call::Check => return answers::check(&build::check(home, &wanted, &watch)?, question.is_json),
+            Call::Outline => return answers::outline(&build::outline(home, &wanted, &watch)?, question.is_json).map(|()| 0),
+            Call::Targets => return answers::targets(&build::targets(home, &wanted)?, question.is_json).map(|()| 0),
+        }
         let built = build::build(home, &wanted, &watch).inspect_err(|_| watch.failed())?;
         let id = built.images.first().map(|image| image.id.clone()).unwrap_or_default();
         if let Some(file) = iidfile {
@@ -137,6 +153,7 @@ impl Command {
             out::line(&id)?;
         } else {
             watch.finished(wanted.tags.first().unwrap_or(&id));
+            answers::warn(&built.warnings);
         }
         Ok(0)
     }

@@ -285,6 +285,14 @@ pub fn registry_of(text: &str) -> Result<String> {
     login::registry_of(text)
 }
 
+/// Looks at an image's configuration, which is fetched if the image is not here; its layers are not, and the store stays as it is.
+///
+/// # Errors
+/// As [`pull()`].
+pub fn peek(home: &Home, name: &str, platform: Option<&str>, watch: &dyn Watch) -> Result<Image> {
+    pull::peek(home, name, platform, watch)
+}
+
 /// Fetches what lies behind an address of the web, and writes it to `into`; redirects are followed.
 ///
 /// # Errors

@@ -58,7 +58,7 @@ pub(super) fn pull(home: &Home, text: &str, wanted: Wanted<'_>, watch: &dyn Watc
         return Err(Failure::new(format!("no such image: {}", pull.name)).hint(format!("pull it: coracle pull {}", pull.name)).exit(125));
     }
     let swept = layers::sweep(home);
-    let outcome = pull.ask_registries();
+    let outcome = pull.ask_registries(&|remote, bytes| pull.receive(remote, bytes));
     // What a dead pull left, and what ours left if it failed: on a full disk that is the room the next one needs.
     if swept || outcome.is_err() {
         state::empty_trash(home);
@@ -92,6 +92,24 @@ pub(super) fn remote_tags(home: &Home, text: &str) -> Result<Vec<String>> {
     Err(last)
 }
 
+/// See [`super::peek`].
+pub(super) fn peek(home: &Home, text: &str, platform: Option<&str>, watch: &dyn Watch) -> Result<Image> {
+    let name = Reference::parse(text)?.or_latest();
+    let wanted = platform.map_or_else(|| Ok(Platform::of_host()), Platform::parse)?;
+    let pull = Pull { home, name, platform: wanted, strict: platform.is_some(), watch };
+    if let Some(image) = pull.find_here(text)? {
+        return Ok(image);
+    }
+    pull.ask_registries(&|remote, bytes| {
+        let manifest = pull.manifest(remote, bytes)?.0;
+        let (config, _) = pull.config(remote, &manifest)?;
+        Ok(Image { id: manifest.config.digest.to_string(), manifest_digest: None, config, layers: Vec::new() })
+    })
+}
+
+/// What becomes of the manifest that a registry gave.
+type Receive<'a> = dyn Fn(&Remote<'_>, Vec<u8>) -> Result<Image> + 'a;
+
 /// The part of a pull that is not the name.
 pub(super) struct Wanted<'a> {
     pub(super) platform: Option<&'a str>,
@@ -109,12 +127,12 @@ impl Pull<'_> {
         Ok((!self.strict || self.platform.distance(&has).is_some()).then_some(image))
     }
 
-    fn ask_registries(&self) -> Result<Image> {
+    fn ask_registries(&self, receive: &Receive<'_>) -> Result<Image> {
         let endpoints = Rules::load(self.home)?.endpoints(&self.name)?;
         let session = Session::begin(self.home)?;
         let mut last = None;
         for (place, endpoint) in endpoints.iter().enumerate() {
-            match self.ask(&session, endpoint) {
+            match self.ask(&session, endpoint, receive) {
                 Ok(image) => return Ok(image),
                 Err(failure) => {
                     if place + 1 < endpoints.len() {
@@ -127,14 +145,14 @@ impl Pull<'_> {
         Err(last.unwrap_or_else(|| Failure::new(format!("cannot pull `{}`", self.name))).within_pull(&self.name))
     }
 
-    fn ask(&self, session: &Session, endpoint: &Endpoint) -> Result<Image> {
+    fn ask(&self, session: &Session, endpoint: &Endpoint, receive: &Receive<'_>) -> Result<Image> {
         let wanted = self.name.digest.as_deref().or(self.name.tag.as_deref()).unwrap_or("latest");
         let protocols = Protocol::for_trust(endpoint.trust);
         let mut outcome = Err(Trouble::new(Kind::Unreachable, String::new()));
         for (at, protocol) in protocols.iter().enumerate() {
             let remote = Remote::new(session, endpoint, *protocol, Access::Pull)?;
             match remote.manifest(wanted) {
-                Ok(bytes) => return self.receive(&remote, bytes),
+                Ok(bytes) => return receive(&remote, bytes),
                 Err(mut trouble) => {
                     if trouble.kind == Kind::Denied && remote.is_logged_in() {
                         trouble.text = "the registry does not accept the login on file".to_owned();
@@ -186,16 +204,21 @@ impl Pull<'_> {
             return Err(Failure::new(format!("cannot trust the manifest of {}", self.name))
                 .because(format!("it has the digest {top}, not {wanted}")));
         }
-        let (manifest, bytes) = match Document::parse(&bytes)? {
-            Document::Image(manifest) => (manifest, bytes),
-            Document::Index(entries) => self.of_index(remote, &entries, 1)?,
-        };
+        let (manifest, bytes) = self.manifest(remote, bytes)?;
         let (config, config_bytes) = self.config(remote, &manifest)?;
         let arrival = Arrival { config: &config, config_bytes: &config_bytes, manifest: Some(&bytes), parts: parts(&manifest, &config)? };
         let image = arrival.admit(self.home, remote, self.watch)?;
         let _lock = store::lock(self.home)?;
         store::put_name(self.home, &self.name, &image.id, Some(&top))?;
         Ok(Image { manifest_digest: Some(top.to_string()), ..image })
+    }
+
+    /// The manifest of the image that is wanted, chosen from an index if that is what came.
+    fn manifest(&self, remote: &Remote<'_>, bytes: Vec<u8>) -> Result<(Manifest, Vec<u8>)> {
+        match Document::parse(&bytes)? {
+            Document::Image(manifest) => Ok((manifest, bytes)),
+            Document::Index(entries) => self.of_index(remote, &entries, 1),
+        }
     }
 
     fn of_index(&self, remote: &Remote<'_>, entries: &[super::manifest::IndexEntry], deeper: u32) -> Result<(Manifest, Vec<u8>)> {

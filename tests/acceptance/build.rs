@@ -80,3 +80,31 @@ fn a_stage_that_nobody_needs_is_not_run() {
     world.coracle("run --rm staged").succeeds().says("used");
     world.coracle("build --target unused .").exits_with(1);
 }
+
+/// Warnings are shown with the lines they are about, and make a check fail; a build only says them.
+#[test]
+fn a_dockerfile_is_checked() {
+    let world = World::new();
+    world.file("Dockerfile", "FROM busybox\nENV KIND $KIN\nCMD sleep 1\n");
+    let checked = world.coracle("build --check .").exits_with(1);
+    let expected = [
+        "Check complete, 3 warnings have been found!",
+        "",
+        "WARNING: LegacyKeyValueFormat - https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/",
+        "\"ENV key=value\" should be used instead of legacy \"ENV key value\" format",
+        " --> Dockerfile:2:1",
+        "  |",
+        "2 | ENV KIND $KIN",
+        "  | ^^^^^^^^^^^^^",
+    ];
+    let lines: Vec<_> = checked.stdout.lines().collect();
+    let start = lines.iter().position(|line| line.contains("LegacyKeyValueFormat")).unwrap();
+    assert_eq!([&lines[..2], &lines[start..start + 6]].concat(), expected, "{}", checked.told());
+    checked.says("UndefinedVar").says("JSONArgsRecommended");
+    assert!(!world.root().join("layers").exists(), "nothing was pulled for a look");
+    world.coracle("build -t said .").succeeds().complains("3 warnings found").complains("JSONArgsRecommended").complains("(line 3)");
+    world.file("Dockerfile", "# check=error=true\nFROM busybox\nCMD sleep 1\n");
+    world.coracle("build .").exits_with(1).complains("lint violation found for rules: JSONArgsRecommended").complains("Dockerfile:3:1");
+    world.file("Dockerfile", "FROM busybox\nCMD [\"sleep\", \"1\"]\n");
+    world.coracle("build --check .").succeeds().says("Check complete, no warnings found.");
+}

@@ -29,6 +29,11 @@ impl Instruction {
         self.line.start()
     }
 
+    /// Its name as it is written.
+    pub fn command(&self) -> &str {
+        self.line.text.split_whitespace().next().unwrap_or_default()
+    }
+
     /// Its text on one line, the instruction's name in capitals.
     pub fn shown(&self) -> String {
         let text = self.line.text.trim();
@@ -68,6 +73,8 @@ pub struct From {
     pub base: Word,
     /// In small letters.
     pub name: Option<String>,
+    /// `AS` and the name as they are written.
+    pub written: Option<(Word, Word)>,
     pub platform: Option<Word>,
 }
 
@@ -83,6 +90,8 @@ pub struct Argument {
 pub struct Pair {
     pub name: Word,
     pub value: Word,
+    /// `NAME value`, without `=`.
+    pub is_old_form: bool,
 }
 
 /// Whether a command is given to a shell.

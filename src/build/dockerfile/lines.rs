@@ -19,6 +19,12 @@ pub struct Logical {
     pub text: String,
     pieces: Vec<Piece>,
     pub heredocs: Vec<Heredoc>,
+    /// The comments right above it, without `#`.
+    pub comments: Vec<String>,
+    /// Its last physical line, its documents counted.
+    last: usize,
+    /// A line without anything in the middle of it.
+    has_empty_line: bool,
 }
 
 /// The part of a logical line that came from one physical line.
@@ -55,6 +61,8 @@ pub struct Lines {
     pub escape: char,
     /// The value of `# syntax=`, with its place.
     pub syntax: Option<(String, Place)>,
+    /// The value of `# check=`, with its place.
+    pub check: Option<(String, Place)>,
     pub logical: Vec<Logical>,
     pub faults: Vec<LineFault>,
 }
@@ -62,7 +70,19 @@ pub struct Lines {
 impl Logical {
     /// A line that stands nowhere, as a trigger of a base image; all of it is said to be at `place`.
     pub fn of_text(text: &str, place: Place, heredocs: Vec<Heredoc>) -> Logical {
-        Logical { text: text.to_owned(), pieces: vec![Piece { start: 0, line: place.line, column: place.column }], heredocs }
+        let pieces = vec![Piece { start: 0, line: place.line, column: place.column }];
+        Logical { text: text.to_owned(), pieces, heredocs, last: place.line, ..Logical::default() }
+    }
+
+    /// The last line of it.
+    pub fn last_line(&self) -> usize {
+        self.last
+    }
+
+    /// Where it goes on after an empty line, if it does.
+    pub fn empty_line(&self) -> Option<Place> {
+        let line = self.pieces.last().map_or(1, |piece| piece.line);
+        self.has_empty_line.then_some(Place { line, column: 1, width: usize::MAX })
     }
 
     /// Where the byte `at` and the `width` bytes from it stand.
@@ -88,6 +108,7 @@ pub fn split(text: &str) -> Lines {
         physical: text.split_inclusive('\n').collect(),
         next: 0,
         directives: Some(BTreeSet::new()),
+        comments: Vec::new(),
         lines: Lines { escape: '\\', ..Lines::default() },
     };
     while splitter.next < splitter.physical.len() {
@@ -101,6 +122,8 @@ struct Splitter<'a> {
     next: usize,
     /// The directives seen so far; None once a line was no directive.
     directives: Option<BTreeSet<String>>,
+    /// The comments since the last instruction, or since an empty comment.
+    comments: Vec<String>,
     lines: Lines,
 }
 
@@ -111,11 +134,17 @@ impl Splitter<'_> {
         self.next += 1;
         let text = line.trim_start();
         let place = Place { line: number, column: line.chars().count() - text.chars().count() + 1, width: text.chars().count() };
-        self.directive(text, place);
-        if text.starts_with('#') {
+        let is_directive = self.directive(text, place);
+        if let Some(comment) = text.strip_prefix('#') {
+            match comment.trim() {
+                "" => self.comments.clear(),
+                comment if !is_directive => self.comments.push(comment.to_owned()),
+                _ => {}
+            }
             return;
         }
-        let mut logical = Logical { pieces: vec![Piece { start: 0, line: number, column: place.column }], ..Logical::default() };
+        let pieces = vec![Piece { start: 0, line: number, column: place.column }];
+        let mut logical = Logical { pieces, ..Logical::default() };
         let (part, mut ended) = self.without_continuation(text);
         if ended && part.is_empty() {
             return;
@@ -125,7 +154,11 @@ impl Splitter<'_> {
             let line = without_break(self.physical[self.next]);
             self.next += 1;
             self.directives = None;
-            if line.trim_start().starts_with('#') || line.trim().is_empty() {
+            if line.trim_start().starts_with('#') {
+                continue;
+            }
+            if line.trim().is_empty() {
+                logical.has_empty_line = true;
                 continue;
             }
             let (part, last) = self.without_continuation(line);
@@ -136,12 +169,14 @@ impl Splitter<'_> {
         if takes_heredocs(&logical.text) {
             self.heredocs(&mut logical);
         }
+        logical.last = self.next;
+        logical.comments = std::mem::take(&mut self.comments);
         self.lines.logical.push(logical);
     }
 
-    /// Reads `# key=value` before the first line that is none.
-    fn directive(&mut self, text: &str, place: Place) {
-        let Some(seen) = &mut self.directives else { return };
+    /// Reads `# key=value` before the first line that is none; says whether it was one.
+    fn directive(&mut self, text: &str, place: Place) -> bool {
+        let Some(seen) = &mut self.directives else { return false };
         let parsed = text.strip_prefix('#').and_then(|comment| comment.trim_start().split_once('=')).and_then(|(key, value)| {
             let key = key.trim_end();
             let name = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(|c| c.is_ascii_alphanumeric());
@@ -151,12 +186,12 @@ impl Splitter<'_> {
         // A first line `#!…` is a comment, and the directives may come after it only in looking for `syntax`.
         let Some((key, value)) = parsed.filter(|(key, _)| matches!(key.as_str(), "syntax" | "escape" | "check")) else {
             self.directives = None;
-            return;
+            return false;
         };
         if !seen.insert(key.clone()) {
             let what = format!("only one {key} parser directive can be used");
             self.lines.faults.push(LineFault { place, what, hint: Some("remove this line".to_owned()) });
-            return;
+            return true;
         }
         match (key.as_str(), value.as_str()) {
             ("escape", "\\") => self.lines.escape = '\\',
@@ -167,8 +202,10 @@ impl Splitter<'_> {
                 hint: Some("write `# escape=\\`` or leave the line out".to_owned()),
             }),
             ("syntax", _) => self.lines.syntax = Some((value, place)),
+            ("check", _) => self.lines.check = Some((value, place)),
             _ => {}
         }
+        true
     }
 
     /// Takes the escape at the end of a line away; says whether the instruction ends with this line.

@@ -5,7 +5,7 @@ pub(super) mod expand;
 mod flags;
 pub(super) mod health;
 pub(super) mod instruction;
-mod lines;
+pub(super) mod lines;
 pub(super) mod mounts;
 mod parse;
 pub(super) mod source;
@@ -36,6 +36,8 @@ pub struct Dockerfile {
     pub escape: char,
     /// The ARGs before the first FROM.
     pub globals: Vec<Instruction>,
+    /// `# check=`, and where it stands.
+    pub check: Option<(String, Place)>,
     pub stages: Vec<Stage>,
 }
 
@@ -57,7 +59,7 @@ pub fn read(source: &Source, text: &str) -> Result<Dockerfile, Vec<Failure>> {
     let mut faults: Vec<Failure> =
         lines.faults.iter().map(|fault| with_hint(source.fault(fault.place, fault.what.clone()), fault.hint.clone())).collect();
     check_syntax(source, &lines, &mut faults);
-    let mut file = Dockerfile { escape: lines.escape, globals: Vec::new(), stages: Vec::new() };
+    let mut file = Dockerfile { escape: lines.escape, globals: Vec::new(), check: lines.check.clone(), stages: Vec::new() };
     let mut homeless = false;
     for line in &lines.logical {
         let is_from = command_of(line).eq_ignore_ascii_case("from");

@@ -119,6 +119,10 @@ impl Reader<'_> {
 
     fn from(&mut self) -> Option<Kind> {
         let flags = self.flags(&[("platform", Takes::Value)]);
+        let written = match self.raw.args.as_slice() {
+            [_, keyword, name] => Some((keyword.clone(), name.clone())),
+            _ => None,
+        };
         let name = match self.raw.args.as_slice() {
             [_] => None,
             [_, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => {
@@ -133,7 +137,7 @@ impl Reader<'_> {
             }
             _ => return self.refuse("FROM requires either one or three arguments", "write `FROM image` or `FROM image AS name`"),
         };
-        Some(Kind::From(From { base: self.raw.args[0].clone(), name, platform: flags.value("platform") }))
+        Some(Kind::From(From { base: self.raw.args[0].clone(), name, written, platform: flags.value("platform") }))
     }
 
     fn arg(&mut self) -> Option<Kind> {
@@ -164,7 +168,8 @@ impl Reader<'_> {
             if triple[0].text.is_empty() {
                 self.faults.push(Fault::new(&triple[0], format!("{name} names can not be blank")).hint("write a name before the `=`"));
             }
-            pairs.push(Pair { name: triple[0].clone(), value: triple[1].clone() });
+            let is_old_form = triple[2].text.is_empty();
+            pairs.push(Pair { name: triple[0].clone(), value: triple[1].clone(), is_old_form });
         }
         Some(pairs)
     }
