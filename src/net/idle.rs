@@ -124,7 +124,7 @@ fn remove(home: &Home, which: Which) -> Result<()> {
             false => is_one_left = true,
         }
     }
-    let removed = remove_links(&idle)?;
+    let removed = remove_links(&idle, link::delete_all)?;
     firewall::expel(home, &removed)?;
     forget_left(home)?;
     if is_one_left { Ok(()) } else { plug::remove_file(&mark(home)) }
@@ -138,9 +138,9 @@ fn idle_for(home: &Home, network: &Network) -> Duration {
 }
 
 /// Removes the bridge of a network that is about to be forgotten. What the host does for it stays for a caretaker: to close the
-/// firewall's socket after a removal is to wait for another grace period. The caller holds [`record::lock`], and sweeps without it.
+/// firewall's socket after a removal is to wait for a grace period. The caller holds [`record::lock`], and sweeps without it.
 pub(super) fn leave(home: &Home, network: &Network) -> Result<()> {
-    let removed = remove_links(std::slice::from_ref(network))?;
+    let removed = remove_links(std::slice::from_ref(network), link::make_vanish)?;
     for network in &removed {
         note(home)?;
         state::write_json(&left(home).join(format!("{}.json", network.id)), network)?;
@@ -171,7 +171,7 @@ fn left(home: &Home) -> PathBuf {
 }
 
 /// Removes the links of networks without containers; returns those that had any.
-fn remove_links(networks: &[Network]) -> Result<Vec<Network>> {
+fn remove_links(networks: &[Network], remove: fn(&mut Channel, &[String]) -> io::Result<()>) -> Result<Vec<Network>> {
     if networks.is_empty() {
         return Ok(Vec::new());
     }
@@ -187,7 +187,6 @@ fn remove_links(networks: &[Network]) -> Result<Vec<Network>> {
         links.push(network.bridge.clone());
         standing.push(network.clone());
     }
-    link::delete_all(&mut channel, &links)
-        .map_err(|error| Failure::new(format!("cannot remove links {}", links.join(", "))).because(error))?;
+    remove(&mut channel, &links).map_err(|error| Failure::new(format!("cannot remove links {}", links.join(", "))).because(error))?;
     Ok(standing)
 }

@@ -1,11 +1,14 @@
 //! Links, addresses and routes: what Coracle asks of rtnetlink, one request each.
 
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
+use std::thread;
+use std::time::Duration;
 
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_core::NLM_F_EXCL;
@@ -32,6 +35,7 @@ use rtnetlink::LinkMessageBuilder;
 use rtnetlink::LinkUnspec;
 use rtnetlink::LinkVeth;
 use rtnetlink::RouteMessageBuilder;
+use rustix::process::WaitOptions;
 
 use super::netlink::Channel;
 use super::subnet::Subnet;
@@ -163,11 +167,53 @@ pub(super) fn delete(channel: &mut Channel, name: &str) -> io::Result<bool> {
     }
 }
 
-/// Removes links, which may be gone already, and pays once for all of them: the kernel waits for a grace period of RCU for each
-/// request. rtnetlink removes a group of links in one (`rtnl_group_dellink`), so they get a number that nobody else has.
+/// Removes links, which may be gone already, and waits once for all of them until the kernel is done.
 pub(super) fn delete_all(channel: &mut Channel, names: &[String]) -> io::Result<()> {
-    if names.len() < 2 {
-        return names.iter().try_for_each(|name| delete(channel, name).map(drop));
+    match removal(channel, names)? {
+        Some(message) => ignore_missing(channel.change(RouteNetlinkMessage::DelLink(message), 0)),
+        None => Ok(()),
+    }
+}
+
+/// Removes links, which may be gone already, and comes back as soon as nobody finds them any more.
+///
+/// That is the first thing the kernel does. Then it waits for two grace periods of RCU; a process of its own does that for us.
+pub(super) fn make_vanish(channel: &mut Channel, names: &[String]) -> io::Result<()> {
+    let Some(message) = removal(channel, names)? else { return Ok(()) };
+    let remover = Channel::route()?.change_aside(RouteNetlinkMessage::DelLink(message), 0)?;
+    let mut pause = Duration::from_micros(100);
+    while is_any_listed(names)? {
+        if has_ended(remover) {
+            return delete_all(channel, names); // it was killed, or refused: then we hear why
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+/// Between two looks at whether links are gone.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// From the kernel's list of links, which can be read while it removes some; rtnetlink would have us wait.
+fn is_any_listed(names: &[String]) -> io::Result<bool> {
+    let listed = fs::read_to_string("/proc/thread-self/net/dev")?;
+    let mut listed = listed.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+    Ok(listed.any(|name| names.iter().any(|wanted| wanted == name)))
+}
+
+fn has_ended(child: i32) -> bool {
+    !matches!(rustix::process::waitpid(rustix::process::Pid::from_raw(child), WaitOptions::NOHANG), Ok(None))
+}
+
+/// The request that removes links in one go, so that there is one wait for all of them; None if there are none.
+///
+/// rtnetlink removes a group of links in one (`rtnl_group_dellink`), so several get a number that nobody else has.
+fn removal(channel: &mut Channel, names: &[String]) -> io::Result<Option<LinkMessage>> {
+    match names {
+        [] => return Ok(None),
+        [name] => return Ok(Some(LinkUnspec::new_with_name(name).build())),
+        _ => {}
     }
     let group = unused_group()?;
     for name in names {
@@ -177,7 +223,7 @@ pub(super) fn delete_all(channel: &mut Channel, names: &[String]) -> io::Result<
     }
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::Group(group));
-    ignore_missing(channel.change(RouteNetlinkMessage::DelLink(message), 0))
+    Ok(Some(message))
 }
 
 /// 0 is everybody's; people number theirs by hand.

@@ -4,6 +4,8 @@
 //! how a container's namespace is worked on after the thread has gone back to its own ([`super::namespace`]).
 
 use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_core::NLM_F_DUMP;
@@ -15,6 +17,10 @@ use netlink_packet_core::NetlinkSerializable;
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::protocols::NETLINK_ROUTE;
+use rustix::net::RecvFlags;
+use rustix::net::SendFlags;
+
+use crate::sys;
 
 /// The kernel never sends a larger datagram than 32 KiB in answer to a dump (netlink_dump, af_netlink.c).
 const LARGEST_DATAGRAM: usize = 64 * 1024;
@@ -50,6 +56,20 @@ impl Channel {
     {
         let sequence = self.send(vec![(message, flags | NLM_F_ACK)])?;
         self.acknowledged::<M>(sequence, sequence)
+    }
+
+    /// Has a process of its own send one request that changes something and wait until the kernel is done with it; returns its pid.
+    ///
+    /// That process ends with status 0 if all went well. It can be made by one that has threads, for it takes no lock.
+    pub(super) fn change_aside<M>(mut self, message: M, flags: u16) -> io::Result<i32>
+    where
+        M: NetlinkSerializable,
+        NetlinkPayload<M>: From<M>,
+    {
+        let bytes = self.encode(vec![(message, flags | NLM_F_ACK)]);
+        let socket = self.socket.as_fd();
+        let (pid, _) = sys::clone::clone3(0, None, || request(socket, &bytes))?;
+        Ok(pid)
     }
 
     /// Sends one request for one object and returns it.
@@ -122,6 +142,16 @@ impl Channel {
         M: NetlinkSerializable,
         NetlinkPayload<M>: From<M>,
     {
+        let bytes = self.encode(messages);
+        self.socket.send(&bytes, 0)?;
+        Ok(self.sequence)
+    }
+
+    fn encode<M>(&mut self, messages: Vec<(M, u16)>) -> Vec<u8>
+    where
+        M: NetlinkSerializable,
+        NetlinkPayload<M>: From<M>,
+    {
         let mut bytes = Vec::new();
         for (message, flags) in messages {
             self.sequence += 1;
@@ -134,8 +164,7 @@ impl Channel {
             bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
             message.serialize(&mut bytes[start..start + message.header.length as usize]);
         }
-        self.socket.send(&bytes, 0)?;
-        Ok(self.sequence)
+        bytes
     }
 
     /// Reads answers until that of the message `last`; the first error counts.
@@ -182,6 +211,20 @@ impl Channel {
         }
         result
     }
+}
+
+/// What the process of [`Channel::change_aside`] does; gives the status that it ends with.
+fn request(socket: BorrowedFd<'_>, bytes: &[u8]) -> u8 {
+    // Who reads what our maker writes must not wait for our end.
+    let alone = rustix::stdio::dup2_stdin(socket).and_then(|()| sys::exec::close_from(1).map_err(|_| rustix::io::Errno::BADF));
+    let socket = rustix::stdio::stdin();
+    let mut answer = [0; 1024];
+    let answered = alone
+        .and_then(|()| rustix::net::send(socket, bytes, SendFlags::empty()))
+        .and_then(|_| rustix::net::recv(socket, &mut answer, RecvFlags::empty()));
+    // After the header, 16 bytes, comes the error's number; 0 is an acknowledgement (netlink(7)).
+    let went_well = answered.is_ok_and(|(length, _)| length >= 20 && answer[16..20] == [0; 4]);
+    if went_well { 0 } else { 1 }
 }
 
 /// What an answer that is not an object says: an acknowledgement or an error.
