@@ -118,6 +118,11 @@ impl Home {
         self.root.join("trash")
     }
 
+    /// The same for what lies in the run directory, which may be another file system.
+    pub fn run_trash(&self) -> PathBuf {
+        self.run.join("trash")
+    }
+
     /// Things in the making; whatever is left here when its maker is gone is rubbish.
     pub fn making(&self) -> PathBuf {
         self.root.join("making")

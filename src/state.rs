@@ -164,7 +164,7 @@ pub fn append_line(path: &Path, line: &str) -> io::Result<()> {
 /// # Errors
 /// The tree is still where it was.
 pub fn discard(home: &Home, tree: &Path) -> Result<()> {
-    let trash = home.trash();
+    let trash = if tree.starts_with(home.run()) { home.run_trash() } else { home.trash() };
     fs::create_dir_all(&trash).doing(|| format!("cannot make {}", trash.display()))?;
     let grave = trash.join(random_hex());
     match fs::rename(tree, &grave) {
@@ -175,9 +175,10 @@ pub fn discard(home: &Home, tree: &Path) -> Result<()> {
 
 /// Deletes what [`discard`] took away, as far as it can; what it cannot stays for the next time.
 pub fn empty_trash(home: &Home) {
-    let Ok(graves) = fs::read_dir(home.trash()) else { return };
-    for grave in graves.flatten() {
-        let _ = fs::remove_dir_all(grave.path()).or_else(|_| fs::remove_file(grave.path()));
+    for graves in [home.trash(), home.run_trash()].iter().filter_map(|trash| fs::read_dir(trash).ok()) {
+        for grave in graves.flatten() {
+            let _ = fs::remove_dir_all(grave.path()).or_else(|_| fs::remove_file(grave.path()));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustix::pipe::PipeFlags;
 use rustix::process::WaitId;
 use rustix::process::WaitIdOptions;
 
@@ -18,6 +19,8 @@ use crate::container::notes;
 use crate::container::record;
 use crate::container::record::UNSEEN_EXIT;
 use crate::container::spec;
+use crate::failure::Doing;
+use crate::failure::Result;
 use crate::net;
 use crate::place::Home;
 use crate::runtime::Cgroup;
@@ -117,17 +120,11 @@ impl Belongings {
         }
         failures.extend(cgroup.remove().err());
         // Last: where it stands, there is something to take back.
-        let _ = std::fs::remove_dir_all(home.container_run(&self.id));
+        failures.extend(state::discard(home, &home.container_run(&self.id)).err());
         for failure in failures {
             complain("cannot take back what a container had", failure);
         }
     }
-}
-
-/// Deletes what was removed, after everything that somebody may wait for.
-pub(super) fn empty_trash_at_leisure(home: &Home) {
-    let _ = rustix::process::nice(LEISURE); // it is only a courtesy
-    state::empty_trash(home);
 }
 
 impl Supervisor {
@@ -225,13 +222,14 @@ impl Supervisor {
         watched.state.ports.clear();
         watched.reservation = None; // from here on its ports are free
         self.forget(&container.id, |_| true);
-        self.save(&watched);
-        self.watched.insert(container.id.clone(), watched);
         if container.wanted.auto_remove {
-            self.watched.remove(&container.id);
+            // What it was would be written only to be removed; if we are killed before that, the next of us finds its end as we did.
             if let Err(failure) = create::erase(&self.home, &container, Volumes::Remove) {
                 complain("cannot remove a container", failure);
             }
+        } else {
+            self.save(&watched);
+            self.watched.insert(container.id.clone(), watched);
         }
         self.announce_end(&container.id, code);
         let home = self.home.clone();
@@ -240,14 +238,54 @@ impl Supervisor {
         }
         let forked = self.fork_job(Errand::TakeDown(container.id.clone()), || {
             slow.give_back(&home);
-            empty_trash_at_leisure(&home);
             0
         });
         if let Err(error) = forked {
             complain("cannot fork, taking down a container here", error);
             Belongings::of(&container).give_back(&self.home);
-            self.announce_down(&container.id);
+            self.be_down(&container.id);
         }
+    }
+
+    /// What a container had has been taken back. What nobody needs to wait for comes now.
+    pub(super) fn be_down(&mut self, id: &str) {
+        self.announce_down(id);
+        self.close_root(id);
+        if let Err(failure) = self.tidy() {
+            complain("cannot delete what was removed", failure);
+        }
+    }
+
+    /// Lets go of a container's root file system. With its last descriptor the kernel unmounts an overlay, and for that it writes out
+    /// the whole file system below, however much there is to write: so we hold one, or the end of PID 1 would wait for this, and we
+    /// leave it to a process of its own.
+    fn close_root(&mut self, id: &str) {
+        let Some(root) = self.roots.remove(id) else { return };
+        let forked = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Into::into).and_then(|(gate, ours)| {
+            // The other's must be the last one: it waits until ours are gone. Fields are dropped in their order.
+            let held = (root, ours);
+            self.fork_job(Errand::CloseRoot(id.to_owned()), move || {
+                let (root, ours) = held;
+                drop(ours);
+                let _ = rustix::io::read(&gate, &mut [0]);
+                drop(root);
+                0
+            })
+        });
+        if let Err(error) = forked {
+            complain("cannot fork, so a root file system is closed here", error);
+        }
+    }
+
+    /// Has what was removed deleted.
+    pub(super) fn tidy(&mut self) -> Result<()> {
+        let home = self.home.clone();
+        let forked = self.fork_job(Errand::Tidy, move || {
+            let _ = rustix::process::nice(LEISURE); // it is only a courtesy
+            state::empty_trash(&home);
+            0
+        });
+        forked.doing(|| "cannot fork")
     }
 
     /// Takes back all that a start made, or as much of it as an unfinished one made.
@@ -258,6 +296,7 @@ impl Supervisor {
             self.mind_idle_networks();
         }
         belongings.give_back(&self.home);
+        self.close_root(&watched.container.id);
     }
 
     /// Starts a container whose pause is over.

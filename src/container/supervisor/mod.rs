@@ -77,6 +77,8 @@ struct Supervisor {
     watched: BTreeMap<String, Watched>,
     connections: Vec<Connection>,
     jobs: Vec<Job>,
+    /// The root file systems of running containers that last; see [`Supervisor::close_root`].
+    roots: BTreeMap<String, OwnedFd>,
     /// If it is we who look after idle networks.
     duty: Option<Duty>,
     /// When we have been quiet for long enough to let go of what we do not need for being so.
@@ -97,6 +99,8 @@ struct Job {
 enum Errand {
     /// This container is down when it has ended.
     TakeDown(String),
+    /// This container's root file system is unmounted then.
+    CloseRoot(String),
     RemoveIdle,
     Tidy,
     Probe,
@@ -160,6 +164,7 @@ impl Supervisor {
             watched: BTreeMap::new(),
             connections,
             jobs: Vec::new(),
+            roots: BTreeMap::new(),
             duty: None,
             rest_at: Some(Instant::now() + QUIET),
             names,
@@ -334,6 +339,7 @@ impl Supervisor {
                 self.watched.clear();
                 self.connections.clear();
                 self.duty = None; // the other half has it
+                self.roots.clear();
                 let nest = std::mem::replace(&mut self.nest, Nest::empty(self.home.clone()));
                 Ok(Some(Guardian::of(nest, std::mem::take(&mut self.store), pid, ours)))
             }
@@ -379,6 +385,7 @@ impl Supervisor {
                 self.store.clear();
                 self.connections.clear();
                 self.duty = None;
+                self.roots.clear();
                 std::process::exit(work());
             }
         }
@@ -393,20 +400,20 @@ impl Supervisor {
             let reaped = rustix::process::waitpid(Some(job.pid), WaitOptions::NOHANG);
             let went_well = matches!(reaped, Ok(Some((_, status))) if status.exit_status() == Some(0));
             match job.errand {
-                Errand::TakeDown(id) => self.announce_down(&id),
+                Errand::TakeDown(id) => self.be_down(&id),
                 // What cannot be removed is left to the next command, which says why.
                 Errand::RemoveIdle if went_well => self.mind_what_was_left(),
-                Errand::RemoveIdle | Errand::Tidy | Errand::Probe => {}
+                Errand::RemoveIdle | Errand::CloseRoot(_) | Errand::Tidy | Errand::Probe => {}
             }
         }
     }
 
-    /// Waits until what a container had in its last run is taken back.
+    /// Waits until what a container had in its last run is taken back, its root unmounted.
     fn wait_until_down(&mut self, id: &str) {
-        for job in self.jobs.iter().filter(|job| job.takes_down(id)) {
+        while let Some(job) = self.jobs.iter().find(|job| job.takes_down(id) || job.closes_root(id)) {
             let _ = rustix::event::poll(&mut [PollFd::new(&job.pidfd, PollFlags::IN)], None);
+            self.reap_jobs();
         }
-        self.reap_jobs();
     }
 
     /// Whether a container's last run is being taken back.
@@ -418,6 +425,10 @@ impl Supervisor {
 impl Job {
     fn takes_down(&self, container: &str) -> bool {
         matches!(&self.errand, Errand::TakeDown(id) if id == container)
+    }
+
+    fn closes_root(&self, container: &str) -> bool {
+        matches!(&self.errand, Errand::CloseRoot(id) if id == container)
     }
 }
 

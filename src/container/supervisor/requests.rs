@@ -9,14 +9,11 @@ use crate::container::protocol;
 use crate::container::protocol::Reply;
 use crate::container::protocol::Request;
 use crate::container::record;
-use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 
-use super::Errand;
 use super::Supervisor;
 use super::complain;
-use super::exits::empty_trash_at_leisure;
 use super::guardian::LISTENER;
 use super::start::By;
 use super::stop;
@@ -205,15 +202,6 @@ impl Supervisor {
             self.names.announce(&self.home, &watched.container, &watched.state.plugged)?;
         }
         Ok(())
-    }
-
-    fn tidy(&mut self) -> Result<()> {
-        let home = self.home.clone();
-        let forked = self.fork_job(Errand::Tidy, move || {
-            empty_trash_at_leisure(&home);
-            0
-        });
-        forked.doing(|| "cannot fork")
     }
 
     fn start_after_boot(&mut self) {

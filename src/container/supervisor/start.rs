@@ -132,6 +132,7 @@ impl Supervisor {
         let ports = self.reserve(watched)?; // a taken port is refused before anything is made
         let directory = make_run_directory(&home, &id)?; // it stands: there is something to take down
         let root = runtime::open_root(&root_of(&home, &container)).map_err(engine)?;
+        self.hold_root(&container, &root)?;
         let user = runtime::resolve_user(&root, &wanted.user, &wanted.group_add).map_err(engine)?;
         let spec = spec::build(&home, &container, &user).map_err(engine)?;
         let (cgroup, mut warnings) = make_cgroup(&container, &directory, &spec)?;
@@ -162,6 +163,15 @@ impl Supervisor {
         let checks = Checks::of(wanted, since, None);
         watched.run = Some(Run { pidfd: process.pidfd, cgroup, since, output, terminal, checks, kill_at: None, reaped_by: None });
         Ok(warnings)
+    }
+
+    /// Keeps the root mounted beyond the end of the container, unless nothing of it has to reach the disk.
+    fn hold_root(&mut self, container: &Container, root: &OwnedFd) -> Result<()> {
+        if !container.wanted.auto_remove {
+            let held = root.try_clone().doing(|| "cannot hold the root file system").map_err(engine)?;
+            self.roots.insert(container.id.clone(), held);
+        }
+        Ok(())
     }
 
     /// Reserves the host ports, or keeps those that a restart has held.
