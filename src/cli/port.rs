@@ -47,7 +47,7 @@ pub fn inside(port: &Port) -> String {
     format!("{}/{}", port.container_port, wording::protocol(port.protocol))
 }
 
-/// `0.0.0.0:8000`
+/// `0.0.0.0:8000`, `[::]:8000`
 pub fn outside(port: &Port) -> String {
-    format!("{}:{}", port.host_address, port.host_port)
+    wording::host_port(port.host_address, &port.host_port.to_string())
 }

@@ -1,5 +1,7 @@
 //! How containers, ports and commands are worded in Docker's columns.
 
+use std::net::IpAddr;
+
 use crate::container::Health;
 use crate::container::State;
 use crate::container::Status;
@@ -61,17 +63,19 @@ pub fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-/// `0.0.0.0:8000->5000/tcp, 6379/tcp`: published ports with neighbours joined to ranges, then those only exposed.
+/// `0.0.0.0:8000->5000/tcp, [::]:8000->5000/tcp, 6379/tcp`: published ports with neighbours joined to ranges, then those
+/// only exposed.
 pub fn ports(published: &[Port], exposed: &[String]) -> String {
     let mut published = published.to_vec();
     published.sort_by_key(|port| (port.container_port, port.protocol, port.host_address, port.host_port));
-    let mut words: Vec<String> = Vec::new();
-    let mut rest = published.as_slice();
-    while let Some(first) = rest.first() {
-        let length = range_length(rest);
-        words.push(published_text(first, length as u16 - 1));
-        rest = &rest[length..];
+    let mut ranges: Vec<(Port, u16)> = Vec::new();
+    for port in &published {
+        match ranges.iter_mut().find(|(first, more)| follows(first, *more, port)) {
+            Some((_, more)) => *more += 1,
+            None => ranges.push((*port, 0)),
+        }
     }
+    let mut words: Vec<String> = ranges.iter().map(|(first, more)| published_text(first, *more)).collect();
     let is_published = |text: &str| published.iter().any(|port| text == exposed_text(port));
     words.extend(exposed.iter().filter(|text| !is_published(text)).cloned());
     words.join(", ")
@@ -81,20 +85,28 @@ fn exposed_text(port: &Port) -> String {
     format!("{}/{}", port.container_port, protocol(port.protocol))
 }
 
-/// How many ports from the first on follow each other, on both sides.
-fn range_length(ports: &[Port]) -> usize {
-    let follows = |pair: &[Port]| {
-        pair[0].host_address == pair[1].host_address
-            && pair[0].protocol == pair[1].protocol
-            && pair[0].container_port.checked_add(1) == Some(pair[1].container_port)
-            && pair[0].host_port.checked_add(1) == Some(pair[1].host_port)
-    };
-    1 + ports.windows(2).take_while(|pair| follows(pair)).count()
+/// Whether a port is the next one, on both sides, of a range that begins with `first` and has so many more.
+fn follows(first: &Port, more: u16, port: &Port) -> bool {
+    let next = |first: u16| first.checked_add(more).and_then(|last| last.checked_add(1));
+    first.host_address == port.host_address
+        && first.protocol == port.protocol
+        && next(first.container_port) == Some(port.container_port)
+        && next(first.host_port) == Some(port.host_port)
+}
+
+/// An address and one port or more: `0.0.0.0:8000`, `[::]:8000-8001`.
+pub fn host_port(address: Option<IpAddr>, port: &str) -> String {
+    match address {
+        Some(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        Some(IpAddr::V4(address)) => format!("{address}:{port}"),
+        None => port.to_owned(),
+    }
 }
 
 fn published_text(first: &Port, more: u16) -> String {
     let range = |start: u16| if more == 0 { start.to_string() } else { format!("{start}-{}", start + more) };
-    format!("{}:{}->{}/{}", first.host_address, range(first.host_port), range(first.container_port), protocol(first.protocol))
+    let outside = host_port(first.host_address, &range(first.host_port));
+    format!("{outside}->{}/{}", range(first.container_port), protocol(first.protocol))
 }
 
 /// A command line as Docker's COMMAND column has it: quoted, cut to twenty characters unless `whole`.
@@ -135,11 +147,16 @@ pub fn cut(text: &str, limit: usize, width: Width) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::net::Ipv6Addr;
 
     use super::*;
 
     fn port(host_port: u16, container_port: u16, protocol: Protocol) -> Port {
-        Port { host_address: Ipv4Addr::UNSPECIFIED, host_port, container_port, protocol }
+        Port { host_address: Some(Ipv4Addr::UNSPECIFIED.into()), host_port, container_port, protocol }
+    }
+
+    fn on_ipv6(host_port: u16, container_port: u16) -> Port {
+        Port { host_address: Some(Ipv6Addr::UNSPECIFIED.into()), ..port(host_port, container_port, Protocol::Tcp) }
     }
 
     #[test]
@@ -151,6 +168,10 @@ mod tests {
             (vec![port(81, 91, Tcp), port(80, 90, Tcp)], "0.0.0.0:80-81->90-91/tcp, 6379/tcp, 5000/tcp"),
             (vec![port(53, 53, Udp), port(53, 53, Tcp)], "0.0.0.0:53->53/tcp, 0.0.0.0:53->53/udp, 6379/tcp, 5000/tcp"),
             (vec![], "6379/tcp, 5000/tcp"),
+            (
+                vec![port(80, 90, Tcp), on_ipv6(80, 90), port(81, 91, Tcp), on_ipv6(81, 91)],
+                "0.0.0.0:80-81->90-91/tcp, [::]:80-81->90-91/tcp, 6379/tcp, 5000/tcp",
+            ),
         ];
         for (published, expected) in table {
             assert_eq!(ports(&published, &exposed), expected);

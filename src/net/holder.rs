@@ -1,7 +1,9 @@
 //! Who holds a port, or a name: read from /proc/net and /proc/PID/fd.
 
 use std::fs;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use super::Port;
@@ -22,8 +24,8 @@ pub(super) enum Holder {
 /// A socket as /proc/net/{tcp,udp}{,6} shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
-    /// None: any address.
-    address: Option<Ipv4Addr>,
+    /// :: holds the ports of IPv4 too, unless the socket is IPV6_V6ONLY, which is not shown.
+    address: IpAddr,
     port: u16,
     /// 0: no process has it any more.
     inode: u64,
@@ -74,11 +76,16 @@ fn in_the_way(port: &Port) -> Vec<Entry> {
 }
 
 fn clashes(entry: &Entry, port: &Port) -> bool {
-    let same_address = port.host_address.is_unspecified() || entry.address.is_none_or(|address| address == port.host_address);
+    let any = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    let same_address = match port.host_address {
+        None => true,
+        Some(wanted) if wanted.is_ipv4() != entry.address.is_ipv4() => entry.address == any,
+        Some(wanted) => wanted == entry.address || wanted.is_unspecified() || entry.address.is_unspecified(),
+    };
     entry.port == port.host_port && same_address
 }
 
-/// Reads one line of /proc/net/{tcp,udp}{,6} (proc_pid_net(5)); None for the heading and for addresses of IPv6 alone.
+/// Reads one line of /proc/net/{tcp,udp}{,6} (proc_pid_net(5)); None for the heading.
 fn parse_line(line: &str) -> Option<Entry> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let (address, port) = fields.get(1)?.split_once(':')?;
@@ -86,17 +93,20 @@ fn parse_line(line: &str) -> Option<Entry> {
     Some(Entry { address: parse_address(address)?, port: u16::from_str_radix(port, 16).ok()?, inode })
 }
 
-/// An address as the kernel prints it: 32-bit words in the machine's order. `Some(None)` is any address.
-fn parse_address(text: &str) -> Option<Option<Ipv4Addr>> {
-    let bits = match text.len() {
-        8 => text,
-        // `::` holds IPv4 ports too, unless the socket is IPV6_V6ONLY, which is not shown here.
-        32 if text.bytes().all(|byte| byte == b'0') => return Some(None),
-        32 if u32::from_str_radix(&text[16..24], 16).ok()? == u32::from_ne_bytes([0, 0, 0xff, 0xff]) => &text[24..],
-        _ => return None,
-    };
-    let address = Ipv4Addr::from(u32::from_str_radix(bits, 16).ok()?.to_ne_bytes());
-    Some((!address.is_unspecified()).then_some(address))
+/// An address as the kernel prints it: 32-bit words in the machine's order. That of IPv4 in one of IPv6 is one of IPv4.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let word = |place: usize| Some(u32::from_str_radix(text.get(place..place + 8)?, 16).ok()?.to_ne_bytes());
+    match text.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let mut octets = [0; 16];
+            for place in (0..32).step_by(8) {
+                octets[place / 2..place / 2 + 4].copy_from_slice(&word(place)?);
+            }
+            Some(Ipv6Addr::from(octets).to_canonical())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -110,26 +120,49 @@ mod tests {
         let cases = [
             (
                 "   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 31337 1 x 100 0 0 10 0",
-                Some(Entry { address: Some(Ipv4Addr::LOCALHOST), port: 8080, inode: 31337 }),
+                Some(Entry { address: Ipv4Addr::LOCALHOST.into(), port: 8080, inode: 31337 }),
             ),
             (
                 "   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7 1 x 100 0 0 10 0",
-                Some(Entry { address: None, port: 80, inode: 7 }),
+                Some(Entry { address: Ipv4Addr::UNSPECIFIED.into(), port: 80, inode: 7 }),
             ),
             (
                 "   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 9 1 x",
-                Some(Entry { address: None, port: 22, inode: 9 }),
+                Some(Entry { address: Ipv6Addr::UNSPECIFIED.into(), port: 22, inode: 9 }),
             ),
             (
                 "   0: 0000000000000000FFFF00000100007F:0016 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 9 1 x",
-                Some(Entry { address: Some(Ipv4Addr::LOCALHOST), port: 22, inode: 9 }),
+                Some(Entry { address: Ipv4Addr::LOCALHOST.into(), port: 22, inode: 9 }),
             ),
-            ("   0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 9 1 x", None),
+            (
+                "   0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 9 1 x",
+                Some(Entry { address: Ipv6Addr::LOCALHOST.into(), port: 22, inode: 9 }),
+            ),
             ("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode", None),
             ("", None),
         ];
         for (line, expected) in cases {
             assert_eq!(parse_line(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_in_the_way_of_its_own_family_and_one_of_both_in_that_of_either() {
+        let entry = |address: &str| Entry { address: address.parse().unwrap(), port: 80, inode: 1 };
+        let port = |address: &str| Port { host_address: address.parse().ok(), host_port: 80, container_port: 80, protocol: Protocol::Tcp };
+        let table = [
+            ("127.0.0.1", "0.0.0.0", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("0.0.0.0", "127.0.0.2", true),
+            ("0.0.0.0", "::", false),
+            ("::", "0.0.0.0", true),
+            ("::", "::1", true),
+            ("::1", "127.0.0.1", false),
+            ("::1", "::", true),
+            ("::1", "all of both", true),
+        ];
+        for (there, wanted, expected) in table {
+            assert_eq!(clashes(&entry(there), &port(wanted)), expected, "{there} {wanted}");
         }
     }
 }

@@ -9,6 +9,7 @@
 //! nftables, expression      how rules, sets and elements are written
 //! foreign                   other firewalls on the same host
 //! conntrack                 flows that must not outlive a change of rules
+//! relay, connection         published ports that the firewall cannot lead to a container
 //! zone, names, ask, frame   the name server: what is known, the sockets, what is asked elsewhere
 //! subnet, choice            free subnets, and what a new network gets
 //! holder, resolvers, host   who has a port, resolv.conf, forwarding
@@ -28,6 +29,7 @@ use serde::Serialize;
 
 mod ask;
 mod choice;
+mod connection;
 mod conntrack;
 mod expression;
 mod firewall;
@@ -46,6 +48,7 @@ mod options;
 mod plug;
 mod port;
 mod record;
+mod relay;
 mod resolvers;
 mod rule;
 mod subnet;
@@ -70,6 +73,9 @@ pub use record::create;
 pub use record::find;
 pub use record::list;
 pub use record::remove;
+pub use relay::Relayed;
+pub use relay::relay;
+pub use relay::relayed;
 pub use resolvers::host_resolvers;
 pub use zone::answer;
 
@@ -243,18 +249,28 @@ pub enum Protocol {
 /// A published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Port {
-    /// The host's address; 0.0.0.0 means all.
-    pub host_address: Ipv4Addr,
+    /// The host's address; 0.0.0.0 and :: mean all of a family. None, of a port that is not held yet, means all of both.
+    pub host_address: Option<IpAddr>,
     /// 0: the kernel chooses.
     pub host_port: u16,
     pub container_port: u16,
     pub protocol: Protocol,
 }
 
+/// Where published ports lead to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    // The name that it had before IPv6.
+    #[serde(rename = "address")]
+    pub ipv4: Option<Ipv4Addr>,
+    #[serde(rename = "ipv6_address", default)]
+    pub ipv6: Option<Ipv6Addr>,
+}
+
 /// Host ports, held by bound sockets until dropped.
 #[derive(Debug)]
 pub struct Reservation {
-    /// As asked for, with chosen ports filled in.
+    /// As asked for, with addresses and chosen ports filled in: what was asked for on all of both families is two.
     pub ports: Vec<Port>,
     pub sockets: Vec<OwnedFd>,
 }

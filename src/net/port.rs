@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
-use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -17,9 +18,11 @@ use rustix::net::SocketType;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::Plugged;
 use super::Port;
 use super::Protocol;
 use super::Reservation;
+use super::Target;
 use super::firewall;
 use super::holder;
 use super::holder::Holder;
@@ -31,11 +34,15 @@ use crate::failure::Result;
 use crate::place::Home;
 use crate::state;
 
+/// How many ports that the kernel chose for one family may be taken for the other.
+const MOST_TRIES: usize = 16;
+
 /// What is published for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Published {
     version: u32,
-    address: Ipv4Addr,
+    #[serde(flatten)]
+    target: Target,
     pub(super) ports: Vec<Port>,
 }
 
@@ -58,16 +65,46 @@ fn record_of(home: &Home, container_id: &str) -> PathBuf {
 pub fn reserve(home: &Home, ports: &[Port]) -> Result<Reservation> {
     let mut reservation = Reservation { ports: Vec::new(), sockets: Vec::new() };
     for port in ports {
-        let (socket, host_port) = reserve_one(port).map_err(|error| refusal(home, port, &error))?;
-        reservation.sockets.push(socket);
-        reservation.ports.push(Port { host_port, ..*port });
+        let held = if port.host_address.is_some() { hold(port).map(|held| vec![held]) } else { hold_everywhere(port) };
+        for (port, socket) in held.map_err(|(port, error)| refusal(home, &port, &error))? {
+            reservation.sockets.push(socket);
+            reservation.ports.push(port);
+        }
     }
     Ok(reservation)
 }
 
-fn reserve_one(port: &Port) -> io::Result<(OwnedFd, u16)> {
-    let address = SocketAddrV4::new(port.host_address, port.host_port);
-    let socket = open(port.protocol)?;
+/// What holds a port, or which one could not be held and why.
+type Held<T> = std::result::Result<T, (Port, io::Error)>;
+
+/// Holds one port of all addresses, the same number of both families. A host without IPv6 has only the other.
+fn hold_everywhere(port: &Port) -> Held<Vec<(Port, OwnedFd)>> {
+    // What the kernel chose in vain stays with us meanwhile, so that it chooses another one.
+    let mut chosen_in_vain = Vec::new();
+    loop {
+        let (ipv4, socket) = hold(&Port { host_address: Some(Ipv4Addr::UNSPECIFIED.into()), ..*port })?;
+        let wanted = Port { host_address: Some(Ipv6Addr::UNSPECIFIED.into()), ..ipv4 };
+        match hold(&wanted) {
+            Ok(ipv6) => return Ok(vec![(ipv4, socket), ipv6]),
+            Err((_, error)) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
+                return Ok(vec![(ipv4, socket)]);
+            }
+            Err(_) if port.host_port == 0 && chosen_in_vain.len() < MOST_TRIES => chosen_in_vain.push(socket),
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+fn hold(port: &Port) -> Held<(Port, OwnedFd)> {
+    match bind(port) {
+        Ok((socket, host_port)) => Ok((Port { host_port, ..*port }, socket)),
+        Err(error) => Err((*port, error)),
+    }
+}
+
+fn bind(port: &Port) -> io::Result<(OwnedFd, u16)> {
+    let address = SocketAddr::new(port.host_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port.host_port);
+    let socket = open(port.protocol, address.ip())?;
     match rustix::net::bind(&socket, &address) {
         // Connections of a server that has gone linger for a minute; they are no reason to refuse the port. A socket
         // that may share the port with them must listen, or a second reservation could share it too (tcp(7), ip(7)).
@@ -84,20 +121,24 @@ fn reserve_one(port: &Port) -> io::Result<(OwnedFd, u16)> {
     }
 }
 
-fn open(protocol: Protocol) -> io::Result<OwnedFd> {
+fn open(protocol: Protocol, address: IpAddr) -> io::Result<OwnedFd> {
     let kind = match protocol {
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,
     };
-    Ok(rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?)
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?; // the other family's port is another one
+    }
+    Ok(socket)
 }
 
 fn refusal(home: &Home, port: &Port, error: &io::Error) -> Failure {
     let failure = Failure::new(format!("cannot publish port {}", port.host_port));
-    let place = if port.host_address.is_unspecified() {
-        format!("port {}", port.host_port)
-    } else {
-        format!("port {} on {}", port.host_port, port.host_address)
+    let place = match port.host_address {
+        Some(address) if !address.is_unspecified() => format!("port {} on {address}", port.host_port),
+        _ => format!("port {}", port.host_port),
     };
     match error.raw_os_error() {
         Some(libc::EADDRINUSE) => {
@@ -108,8 +149,8 @@ fn refusal(home: &Home, port: &Port, error: &io::Error) -> Failure {
             };
             failure.because(format!("{place} is taken{holder}")).hint(format!("choose another host port in `ports:`, or {way_out}"))
         }
-        Some(libc::EADDRNOTAVAIL) => failure
-            .because(format!("{} is not an address of this host", port.host_address))
+        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT) => failure
+            .because(format!("{} is not an address of this host", port.host_address.map(|address| address.to_string()).unwrap_or_default()))
             .hint("leave the address out, or name one that `ip address` shows"),
         Some(libc::EACCES) => failure
             .because(format!("{place}: {error}"))
@@ -119,7 +160,8 @@ fn refusal(home: &Home, port: &Port, error: &io::Error) -> Failure {
 }
 
 fn find_holder(home: &Home, port: &Port) -> Option<Holder> {
-    let published = all(home).unwrap_or_default().into_iter().find(|(_, published)| published.ports.iter().any(|held| clash(held, port)));
+    let published =
+        all(home).unwrap_or_default().into_iter().find(|(_, published)| published.ports.iter().any(|held| held.clashes_with(port)));
     match published {
         Some((id, _)) => {
             let name = holder::container_name(home, &id).unwrap_or_else(|| id.chars().take(12).collect());
@@ -129,22 +171,48 @@ fn find_holder(home: &Home, port: &Port) -> Option<Holder> {
     }
 }
 
-/// Whether two published ports cannot be there at once.
-fn clash(one: &Port, other: &Port) -> bool {
-    let any = one.host_address.is_unspecified() || other.host_address.is_unspecified();
-    one.protocol == other.protocol && one.host_port == other.host_port && (any || one.host_address == other.host_address)
+impl Port {
+    /// Whether two published ports cannot be there at once.
+    pub fn clashes_with(&self, other: &Port) -> bool {
+        let addresses_clash = match (self.host_address, other.host_address) {
+            (Some(one), Some(other)) => {
+                one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified())
+            }
+            _ => true,
+        };
+        self.protocol == other.protocol && self.host_port == other.host_port && addresses_clash
+    }
 }
 
-/// Leads reserved ports to a container: elements of the one port map, one atomic batch. What was published for this
+impl Target {
+    /// Where the ports of a container that is plugged in so lead to: by a network that has a way out, if there is one.
+    pub fn of(plugged: &[Plugged]) -> Target {
+        let ipv4 = plugged.iter().filter_map(|plugged| plugged.ipv4);
+        let ipv6 = plugged.iter().filter_map(|plugged| plugged.ipv6);
+        Target {
+            ipv4: ipv4.clone().find(|assigned| assigned.gateway.is_some()).or(ipv4.clone().next()).map(|assigned| assigned.address),
+            ipv6: ipv6.clone().find(|assigned| assigned.gateway.is_some()).or(ipv6.clone().next()).map(|assigned| assigned.address),
+        }
+    }
+
+    /// Where the firewall leads a port; None if it cannot.
+    fn by_firewall(self, port: &Port) -> Option<(IpAddr, IpAddr)> {
+        let from = port.host_address?;
+        let to = if from.is_ipv4() { self.ipv4.map(IpAddr::from) } else { self.ipv6.map(IpAddr::from) };
+        to.filter(|_| from != IpAddr::from(Ipv6Addr::LOCALHOST)).map(|to| (from, to))
+    }
+}
+
+/// Leads reserved ports to a container: elements of the port maps, one atomic batch. What was published for this
 /// container before is replaced.
 ///
 /// # Errors
 /// A port leads to another container; what the kernel says. Nothing is led then.
-pub fn publish(home: &Home, container_id: &str, address: Ipv4Addr, ports: &[Port]) -> Result<()> {
+pub fn publish(home: &Home, container_id: &str, target: Target, ports: &[Port]) -> Result<()> {
     let _lock = record::lock(home)?;
     let path = record_of(home, container_id);
     let before: Option<Published> = state::find_json(&path)?;
-    let published = Published { version: 1, address, ports: ports.to_vec() };
+    let published = Published { version: 1, target, ports: ports.to_vec() };
     if ports.is_empty() {
         return unpublish_locked(home, container_id);
     }
@@ -164,7 +232,7 @@ pub fn publish(home: &Home, container_id: &str, address: Ipv4Addr, ports: &[Port
 /// A supervisor that was killed with its guardian holds no socket any more, but its containers are still reached.
 fn refuse_clashes(home: &Home, container_id: &str, ports: &[Port]) -> Result<()> {
     for (id, published) in all(home)?.into_iter().filter(|(id, _)| id != container_id) {
-        let Some(port) = ports.iter().find(|port| published.ports.iter().any(|held| clash(held, port))) else { continue };
+        let Some(port) = ports.iter().find(|port| published.ports.iter().any(|held| held.clashes_with(port))) else { continue };
         if home.container(&id).exists() {
             return Err(refusal(home, port, &io::Error::from_raw_os_error(libc::EADDRINUSE)));
         }
@@ -216,12 +284,12 @@ pub(super) fn all_elements(home: &Home) -> Result<Vec<Element>> {
 }
 
 fn elements_of(published: &Published) -> Vec<Element> {
-    let element = |port: &Port| Element::Port {
-        protocol: port.protocol.number(),
-        from: (port.host_address.into(), port.host_port),
-        to: (published.address.into(), port.container_port),
+    let element = |port: &Port| {
+        let (from, to) = published.target.by_firewall(port)?;
+        let protocol = port.protocol.number();
+        Some(Element::Port { protocol, from: (from, port.host_port), to: (to, port.container_port) })
     };
-    published.ports.iter().map(element).collect()
+    published.ports.iter().filter_map(element).collect()
 }
 
 impl Protocol {

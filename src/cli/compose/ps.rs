@@ -116,7 +116,7 @@ impl Command {
         let mut row = container_list::row(&container, &state, Width::of_flag(self.no_trunc));
         let publishers = state.ports.iter().map(|port| {
             json!({
-                "URL": port.host_address.to_string(),
+                "URL": port.host_address.map(|address| address.to_string()).unwrap_or_default(),
                 "TargetPort": port.container_port,
                 "PublishedPort": port.host_port,
                 "Protocol": wording::protocol(port.protocol),

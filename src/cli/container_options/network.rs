@@ -150,5 +150,5 @@ impl NetworkOptions {
 fn chosen_port(exposed: &str) -> Option<Port> {
     let (port, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
     let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
-    Some(Port { host_address: Ipv4Addr::UNSPECIFIED, host_port: 0, container_port: port.parse().ok()?, protocol })
+    Some(Port { host_address: None, host_port: 0, container_port: port.parse().ok()?, protocol })
 }

@@ -1,14 +1,17 @@
 //! `-p 127.0.0.1:8000-8010:80-90/udp`.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 
 use crate::net::Port;
 use crate::net::Protocol;
 
-/// Reads one `-p`: `[[address:][host port]:]container port[/protocol]`, each port one or a range.
+/// Reads one `-p`: `[[address:][host port]:]container port[/protocol]`, each port one or a range; an address of IPv6 may be
+/// in brackets.
 ///
 /// # Errors
-/// Not of that form; ranges of different lengths; an IPv6 address.
+/// Not of that form; ranges of different lengths.
 pub fn published(text: &str) -> Result<Vec<Port>, String> {
     let (text, protocol) = protocol_of(text)?;
     let (host, inside) = text.rsplit_once(':').map_or((None, text), |(host, inside)| (Some(host), inside));
@@ -45,12 +48,15 @@ fn protocol_of(text: &str) -> Result<(&str, Protocol), String> {
     }
 }
 
-fn host_address(text: &str) -> Result<Ipv4Addr, String> {
-    match text {
-        "" => Ok(Ipv4Addr::UNSPECIFIED),
-        _ if text.contains(':') || text.contains('[') => Err("ports are published on IPv4 addresses only".to_owned()),
-        _ => text.parse().map_err(|_| format!("`{text}` is no IPv4 address")),
+fn host_address(text: &str) -> Result<Option<IpAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
     }
+    let address = match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        None => text.parse::<IpAddr>().ok(),
+        Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::from),
+    };
+    address.map(Some).ok_or_else(|| format!("`{text}` is no address"))
 }
 
 fn range(text: &str) -> Result<Vec<u16>, String> {
@@ -76,23 +82,27 @@ mod tests {
 
     #[test]
     fn every_form_of_a_published_port_is_read() {
-        let port = |host_address: [u8; 4], host_port, container_port, protocol| Port {
-            host_address: host_address.into(),
+        let port = |host_address: &str, host_port, container_port, protocol| Port {
+            host_address: host_address.parse().ok(),
             host_port,
             container_port,
             protocol,
         };
         let table = [
-            ("80", vec![port([0; 4], 0, 80, Protocol::Tcp)]),
-            ("8000:80", vec![port([0; 4], 8000, 80, Protocol::Tcp)]),
-            ("127.0.0.1:8000:80/udp", vec![port([127, 0, 0, 1], 8000, 80, Protocol::Udp)]),
-            ("127.0.0.1::80", vec![port([127, 0, 0, 1], 0, 80, Protocol::Tcp)]),
-            ("8000-8001:80-81", vec![port([0; 4], 8000, 80, Protocol::Tcp), port([0; 4], 8001, 81, Protocol::Tcp)]),
+            ("80", vec![port("", 0, 80, Protocol::Tcp)]),
+            ("8000:80", vec![port("", 8000, 80, Protocol::Tcp)]),
+            ("127.0.0.1:8000:80/udp", vec![port("127.0.0.1", 8000, 80, Protocol::Udp)]),
+            ("127.0.0.1::80", vec![port("127.0.0.1", 0, 80, Protocol::Tcp)]),
+            ("8000-8001:80-81", vec![port("", 8000, 80, Protocol::Tcp), port("", 8001, 81, Protocol::Tcp)]),
+            ("0.0.0.0:8000:80", vec![port("0.0.0.0", 8000, 80, Protocol::Tcp)]),
+            ("[::1]:8000:80", vec![port("::1", 8000, 80, Protocol::Tcp)]),
+            ("::1:8000:80", vec![port("::1", 8000, 80, Protocol::Tcp)]),
+            ("[::]::80/udp", vec![port("::", 0, 80, Protocol::Udp)]),
         ];
         for (text, expected) in table {
             assert_eq!(published(text), Ok(expected), "{text}");
         }
-        for text in ["", "x", "80:", "1-2:3", "[::1]:80:80", "80/sctp", "99999", "9-8", "0"] {
+        for text in ["", "x", "80:", "1-2:3", "[::1:80:80", "[127.0.0.1]:80:80", "80/sctp", "99999", "9-8", "0"] {
             assert!(published(text).is_err(), "{text}");
         }
     }

@@ -1,7 +1,6 @@
 //! Published ports: chosen and tried for all containers before any of them starts.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use crate::compose::apply::Job;
 use crate::compose::convert;
@@ -94,19 +93,14 @@ impl Trial<'_> {
         if port.host_port == 0 {
             return Ok(());
         }
-        if let Some((holder, ..)) = self.held.iter().find(|(_, other, _)| clash(other, &port)) {
+        if let Some((holder, ..)) = self.held.iter().find(|(_, other, _)| other.clashes_with(&port)) {
             return Err(Failure::new(format!("cannot publish port {}", port.host_port))
                 .because(format!("container `{holder}` of this project publishes it too"))
                 .hint("choose another host port in `ports:`, or a range of as many ports as containers"));
         }
-        let is_freed = self.freed.iter().any(|other| clash(other, &port));
+        let is_freed = self.freed.iter().any(|other| other.clashes_with(&port));
         let reservation = if is_freed { None } else { Some(net::reserve(self.job.home, &[port])?) };
         self.held.push((name.to_owned(), port, reservation));
         Ok(())
     }
-}
-
-fn clash(one: &Port, other: &Port) -> bool {
-    let overlap = |a: Ipv4Addr, b: Ipv4Addr| a == b || a.is_unspecified() || b.is_unspecified();
-    one.host_port == other.host_port && one.protocol == other.protocol && overlap(one.host_address, other.host_address)
 }

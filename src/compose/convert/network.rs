@@ -1,6 +1,6 @@
 //! Networks, ports and names of a service.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::compose::convert::Peers;
 use crate::compose::convert::plugs;
@@ -65,7 +65,8 @@ fn mode(project: &Project, (name, service): (&str, &Service), peers: &dyn Peers)
 /// One published port, and the host ports that would do for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidates {
-    pub host_address: Ipv4Addr,
+    /// All of the host's if None.
+    pub host_address: Option<IpAddr>,
     /// In order; a lone 0 is for the kernel to choose.
     pub host_ports: Vec<u16>,
     pub container_port: u16,
@@ -105,8 +106,11 @@ fn candidates(port: &ServicePort) -> Result<Candidates> {
         Some(other) => return Err(cannot(format!("the protocol `{other}` cannot be published, only tcp and udp"))),
     };
     let host_address = match port.host_ip.as_deref() {
-        None | Some("") => Ipv4Addr::UNSPECIFIED,
-        Some(text) => text.parse().map_err(|_| cannot(format!("`{text}` is no IPv4 address")))?,
+        None | Some("") => None,
+        Some(text) => {
+            let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+            Some(bare.parse().map_err(|_| cannot(format!("`{text}` is no address")))?)
+        }
     };
     let published = port.published.as_deref().unwrap_or_default();
     let (first, last) = published.split_once('-').unwrap_or((published, published));

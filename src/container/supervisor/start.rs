@@ -35,6 +35,7 @@ use crate::failure::Result;
 use crate::net;
 use crate::net::Plugged;
 use crate::net::Reservation;
+use crate::net::Target;
 use crate::place::Home;
 use crate::runtime;
 use crate::runtime::Cgroup;
@@ -146,8 +147,8 @@ impl Supervisor {
             let sockets = net::open_name_sockets(created.netns.as_fd()).map_err(engine)?;
             self.serve_names(&container, sockets).map_err(engine)?;
         }
-        if let (Some(assigned), false) = (plugged.first().and_then(|plugged| plugged.ipv4), ports.is_empty()) {
-            net::publish(&home, &id, assigned.address, &ports).map_err(engine)?;
+        if !plugged.is_empty() && !ports.is_empty() {
+            net::publish(&home, &id, Target::of(&plugged), &ports).map_err(engine)?;
         }
         watched.state = running(&watched.state, &container, created.pid, plugged, ports);
         // Before the program runs: if we are killed now, the next supervisor finds the process and takes it over.

@@ -163,8 +163,12 @@ impl Plugged {
     }
 }
 
-fn tcp(host_address: Ipv4Addr, host_port: u16, container_port: u16) -> Port {
-    Port { host_address, host_port, container_port, protocol: Protocol::Tcp }
+fn tcp(host_address: impl Into<IpAddr>, host_port: u16, container_port: u16) -> Port {
+    Port { host_address: Some(host_address.into()), host_port, container_port, protocol: Protocol::Tcp }
+}
+
+fn to(address: Ipv4Addr) -> Target {
+    Target { ipv4: Some(address), ipv6: None }
 }
 
 /// Everything of the host that we may change: its links, its firewall, its switches.

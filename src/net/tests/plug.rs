@@ -146,7 +146,7 @@ fn the_cost_of_each_step() {
             let held = reserve(&world.home, &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 80)]).unwrap();
             note("reserve", started);
             let started = Instant::now();
-            publish(&world.home, &first.id, one.address(), &held.ports).unwrap();
+            publish(&world.home, &first.id, to(one.address()), &held.ports).unwrap();
             note("publish", started);
             let started = Instant::now();
             unpublish(&world.home, &first.id).unwrap();

@@ -17,7 +17,7 @@ fn published_ports_are_reached_from_everywhere_they_should() {
         web.serve("0.0.0.0:5000");
         let ports = [tcp(Ipv4Addr::UNSPECIFIED, 8000, 5000), tcp(Ipv4Addr::LOCALHOST, 8001, 5000)];
         let reservation = reserve(&world.home, &ports).unwrap();
-        publish(&world.home, &web.id, web_plug.address(), &reservation.ports).unwrap();
+        publish(&world.home, &web.id, to(web_plug.address()), &reservation.ports).unwrap();
 
         let gateway = "172.17.0.1";
         assert_eq!(fetch("127.0.0.1:8000").unwrap(), gateway);
@@ -66,7 +66,7 @@ fn loopback_is_out_of_reach_for_others() {
         let web = Guest::new(&world);
         let address = world.plug(&web, &["net"])[0].address();
         web.serve("0.0.0.0:5000");
-        publish(&world.home, &web.id, address, &[tcp(Ipv4Addr::LOCALHOST, 8000, 5000)]).unwrap();
+        publish(&world.home, &web.id, to(address), &[tcp(Ipv4Addr::LOCALHOST, 8000, 5000)]).unwrap();
         let secret = TcpListener::bind("127.0.0.1:9000").unwrap();
         thread::spawn(move || secret.incoming().count());
 
@@ -121,7 +121,7 @@ fn a_taken_port_is_refused_with_its_holder() {
         let address = world.plug(&web, &["net"])[0].address();
         fs::create_dir_all(world.home.names()).unwrap();
         fs::write(world.home.names().join("web"), &web.id).unwrap();
-        publish(&world.home, &web.id, address, &first.ports).unwrap();
+        publish(&world.home, &web.id, to(address), &first.ports).unwrap();
         let anywhere = [tcp(Ipv4Addr::UNSPECIFIED, 8080, 80)];
         let refused = reserve(&world.home, &anywhere).unwrap_err().to_string();
         assert!(refused.contains("because: port 8080 is taken by container `web`"), "{refused}");
@@ -129,11 +129,11 @@ fn a_taken_port_is_refused_with_its_holder() {
         // Its supervisor is killed, the sockets are gone: the port still leads to the container.
         drop(first);
         let late = reserve(&world.home, &anywhere).unwrap();
-        let refused = publish(&world.home, "another", address, &late.ports).unwrap_err().to_string();
+        let refused = publish(&world.home, "another", to(address), &late.ports).unwrap_err().to_string();
         assert!(refused.contains("because: port 8080 is taken by container `web`"), "{refused}");
         // Its container is removed without a word: the record is stale.
         fs::remove_dir_all(world.home.container(&web.id)).unwrap();
-        publish(&world.home, "another", address, &late.ports).unwrap();
+        publish(&world.home, "another", to(address), &late.ports).unwrap();
         unplug(&world.home, "another").unwrap();
         unplug(&world.home, &web.id).unwrap();
     });
@@ -168,11 +168,11 @@ fn a_flushed_table_is_made_again() {
         let api_plug = world.plug(&api, &["net"]).remove(0);
         web.serve("0.0.0.0:80");
         api.serve("0.0.0.0:80");
-        publish(&world.home, &web.id, web_plug.address(), &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 80)]).unwrap();
+        publish(&world.home, &web.id, to(web_plug.address()), &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 80)]).unwrap();
         let whole = host_state();
         assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
         assert!(fetch("127.0.0.1:8000").is_err());
-        publish(&world.home, &api.id, api_plug.address(), &[tcp(Ipv4Addr::UNSPECIFIED, 8001, 80)]).unwrap();
+        publish(&world.home, &api.id, to(api_plug.address()), &[tcp(Ipv4Addr::UNSPECIFIED, 8001, 80)]).unwrap();
         assert!(fetch("127.0.0.1:8000").is_ok() && fetch("127.0.0.1:8001").is_ok());
         unpublish(&world.home, &api.id).unwrap();
         assert_eq!(host_state(), whole);
@@ -241,11 +241,11 @@ fn a_udp_client_that_began_too_early_is_served_once_the_port_is_published() {
             client.recv_from(&mut buffer).ok().map(|(count, _)| String::from_utf8_lossy(&buffer[..count]).into_owned())
         };
         assert_eq!(ask(), None);
-        publish(&world.home, &web.id, addresses[0], &ports).unwrap();
+        publish(&world.home, &web.id, to(addresses[0]), &ports).unwrap();
         assert_eq!(ask().as_deref(), Some("first"));
         unpublish(&world.home, &web.id).unwrap();
         assert_eq!(ask(), None);
-        publish(&world.home, &next.id, addresses[1], &ports).unwrap();
+        publish(&world.home, &next.id, to(addresses[1]), &ports).unwrap();
         assert_eq!(ask().as_deref(), Some("second"));
         for guest in [&web, &next] {
             unplug(&world.home, &guest.id).unwrap();
@@ -282,7 +282,7 @@ fn other_firewalls_let_our_packets_through() {
         let address = world.plug(&web, &["front"])[0].address();
         world.plug(&hidden, &["hidden"]);
         web.serve("0.0.0.0:5000");
-        publish(&world.home, &web.id, address, &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 5000)]).unwrap();
+        publish(&world.home, &web.id, to(address), &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 5000)]).unwrap();
         assert_eq!(other.fetch("203.0.113.1:8000").unwrap(), "203.0.113.2", "in");
         assert_eq!(web.fetch("203.0.113.2:7000").unwrap(), "203.0.113.1", "out");
         route(&mut other.netns_channel(), Ipv4Addr::new(172, 17, 0, 0), 16);
