@@ -74,6 +74,7 @@ pub use record::find;
 pub use record::list;
 pub use record::remove;
 pub use relay::Relayed;
+pub use relay::hush;
 pub use relay::relay;
 pub use relay::relayed;
 pub use resolvers::host_resolvers;

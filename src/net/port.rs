@@ -95,10 +95,20 @@ fn hold_everywhere(port: &Port) -> Held<Vec<(Port, OwnedFd)>> {
     }
 }
 
+/// Holds one port. What the kernel chose is asked for again by number: only so does a socket keep it when it listens no more
+/// (SOCK_BINDPORT_LOCK, net/ipv4/af_inet.c).
 fn hold(port: &Port) -> Held<(Port, OwnedFd)> {
-    match bind(port) {
-        Ok((socket, host_port)) => Ok((Port { host_port, ..*port }, socket)),
-        Err(error) => Err((*port, error)),
+    let mut tries = 0;
+    loop {
+        let chosen = match port.host_port {
+            0 => bind(port).map(|(_, host_port)| Port { host_port, ..*port }).map_err(|error| (*port, error))?,
+            _ => *port,
+        };
+        match bind(&chosen) {
+            Ok((socket, _)) => return Ok((chosen, socket)),
+            Err(_) if port.host_port == 0 && tries < MOST_TRIES => tries += 1,
+            Err(error) => return Err((chosen, error)),
+        }
     }
 }
 

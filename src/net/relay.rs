@@ -24,6 +24,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::event::epoll::EventData;
 use rustix::event::epoll::EventFlags;
+use rustix::net::Shutdown;
+use rustix::net::sockopt;
 
 use super::Port;
 use super::Protocol;
@@ -87,6 +89,8 @@ pub fn relayed(reservation: &Reservation, target: Target) -> Result<Vec<Relayed>
         }
         let opened = (|| {
             if port.protocol == Protocol::Tcp {
+                // For the connections, which have it from here: what lingers of them must not keep the port from its next holder.
+                sockopt::set_socket_reuseaddr(socket, true)?;
                 rustix::net::listen(socket, 4096)?;
             }
             socket.try_clone()
@@ -95,6 +99,16 @@ pub fn relayed(reservation: &Reservation, target: Target) -> Result<Vec<Relayed>
         relayed.push(Relayed { socket, protocol: port.protocol, to });
     }
     Ok(relayed)
+}
+
+/// Refuses connections to relayed ports from now on. The ports stay ours, until the sockets are closed.
+pub fn hush(ports: &[Relayed]) {
+    for port in ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
+        // Of a socket that listens this is the end of listening alone, as its number was asked for by name (`tcp_disconnect`).
+        let _ = rustix::net::shutdown(&port.socket, Shutdown::Both);
+        // One that does not listen could be shared by anybody who wants to.
+        let _ = sockopt::set_socket_reuseaddr(&port.socket, false);
+    }
 }
 
 /// Serves ports until all is quiet, or until the other end of the leash is closed and what is open has ended.
@@ -200,7 +214,8 @@ impl Relay {
                 }
             }
             Some(Source::Connection(connection)) => {
-                if !connection.work(&self.epoll) || connection.watch(&self.epoll, token).is_err() {
+                let goes_on = connection.work(&self.epoll) && connection.watch(&self.epoll, token).is_ok();
+                if !goes_on {
                     self.forget(token);
                 }
             }

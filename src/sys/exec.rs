@@ -3,6 +3,8 @@
 use std::ffi::CStr;
 use std::ffi::CString;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 
 use super::check;
 
@@ -20,6 +22,23 @@ pub fn close_from_on_exec(first: u32) -> io::Result<()> {
 pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: what still holds such a descriptor in this process is never used or dropped again, as the caller promises.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+}
+
+/// Closes every descriptor from 3 on but these; only for a process that uses and drops no other any more.
+///
+/// `close_range(first, last, 0)` for each gap between them, see close_range(2); Linux 5.9.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().map(|kept| kept.as_raw_fd().cast_unsigned()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for kept in kept {
+        if kept > first {
+            // SAFETY: what still holds such a descriptor in this process is never used or dropped again, as the caller promises.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, kept - 1, 0) })?;
+        }
+        first = first.max(kept + 1);
+    }
+    close_from(first)
 }
 
 /// Replaces this program; returns only the reason why not.

@@ -20,6 +20,7 @@ mod exec;
 mod getting_started;
 mod idle;
 mod interrupted;
+mod ipv6;
 mod kill_nine;
 mod life;
 mod limits;

@@ -168,7 +168,9 @@ impl Supervisor {
             watched.state.oom_killed = run.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         }
         self.note_end(&watched, (code, ran));
-        watched.run = None;
+        if let Some(run) = watched.run.take() {
+            run.relays.end();
+        }
         let ended =
             Ended { code, by_hand: watched.state.stopped_by_hand, restarts: watched.state.restarts, ran, last_delay: watched.delay };
         watched.state.exit_code = code;

@@ -35,6 +35,7 @@ use super::exits::Belongings;
 use super::health::Checks;
 use super::output::Origin;
 use super::output::Output;
+use super::relays::Relays;
 use super::start;
 
 impl Supervisor {
@@ -125,12 +126,13 @@ impl Supervisor {
         if let Err(failure) = self.adopt_network(watched) {
             complain("cannot take over a container's network", failure);
         }
+        let relays = Relays::of(watched.reservation.as_ref(), &watched.state.plugged)?;
         let ran = units::since(&watched.state.started).unwrap_or_default();
         let since = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
         let terminal = self.store.get(&format!("terminal:{id}")).cloned();
         let checks = Checks::of(&container.wanted, since, watched.state.health);
         let cgroup = Cgroup { path: spec::cgroup_path(&container) };
-        watched.run = Some(Run { pidfd, cgroup, since, output, terminal, checks, kill_at: None, reaped_by: None });
+        watched.run = Some(Run { pidfd, cgroup, since, output, terminal, checks, relays, kill_at: None, reaped_by: None });
         Ok(true)
     }
 

@@ -14,6 +14,7 @@ mod load;
 mod names;
 mod nest;
 mod output;
+mod relays;
 mod requests;
 mod start;
 mod stop;
@@ -58,6 +59,7 @@ use idle::Duty;
 use nest::Nest;
 use nest::Store;
 use output::Output;
+use relays::Relays;
 use requests::Connection;
 
 pub(super) use guardian::role;
@@ -131,6 +133,7 @@ struct Run {
     /// The master of its terminal.
     terminal: Option<Rc<OwnedFd>>,
     checks: Option<Checks>,
+    relays: Relays,
     /// When a stop loses its patience.
     kill_at: Option<Instant>,
     /// It has ended, and somebody else has to reap it; until when we wait for that.
@@ -148,6 +151,7 @@ enum Source {
     Output(String),
     Questions(usize),
     Probe(String),
+    Relays(String),
     Job(usize),
 }
 
@@ -255,6 +259,7 @@ impl Supervisor {
             if let Some(probe) = run.checks.as_ref().and_then(Checks::source) {
                 sources.push((Source::Probe(id.clone()), probe, PollFlags::IN));
             }
+            sources.extend(run.relays.sources().map(|fd| (Source::Relays(id.clone()), fd, PollFlags::IN)));
         }
         sources
     }
@@ -283,6 +288,7 @@ impl Supervisor {
             }
             Source::Questions(number) => self.names.answer(*number),
             Source::Probe(id) => self.take_probe(id),
+            Source::Relays(id) => self.tend_relays(id),
         }
     }
 

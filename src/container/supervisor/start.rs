@@ -53,6 +53,7 @@ use super::Watched;
 use super::health::Checks;
 use super::output::Origin;
 use super::output::Output;
+use super::relays::Relays;
 
 /// Docker's exit status for what is the engine's fault.
 const ENGINE: u8 = 125;
@@ -150,6 +151,7 @@ impl Supervisor {
         if !plugged.is_empty() && !ports.is_empty() {
             net::publish(&home, &id, Target::of(&plugged), &ports).map_err(engine)?;
         }
+        let relays = Relays::of(watched.reservation.as_ref(), &plugged).map_err(engine)?;
         watched.state = running(&watched.state, &container, created.pid, plugged, ports);
         // Before the program runs: if we are killed now, the next supervisor finds the process and takes it over.
         record::write_state(&home, &id, &watched.state).map_err(engine)?;
@@ -162,7 +164,7 @@ impl Supervisor {
         let output = Output::open(&home, &id, origin).doing(|| "cannot open the log").map_err(engine)?;
         let since = Instant::now();
         let checks = Checks::of(wanted, since, None);
-        watched.run = Some(Run { pidfd: process.pidfd, cgroup, since, output, terminal, checks, kill_at: None, reaped_by: None });
+        watched.run = Some(Run { pidfd: process.pidfd, cgroup, since, output, terminal, checks, relays, kill_at: None, reaped_by: None });
         Ok(warnings)
     }
 

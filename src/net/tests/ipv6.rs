@@ -260,6 +260,7 @@ fn a_published_port_is_reached_by_either_family_and_with_the_real_address() {
         for guest in [&web, &neighbour] {
             unplug(&world.home, &guest.id).unwrap();
         }
+        sweep(&world.home).unwrap();
         assert_eq!(host_state(), before);
     });
 }
@@ -297,7 +298,22 @@ fn a_container_without_ipv6_is_reached_by_it_too() {
             let (count, from) = client.recv_from(&mut buffer).unwrap();
             assert_eq!((&buffer[..count], from.to_string().as_str()), (text.as_bytes(), "[::1]:5300"));
         }
+        drop((leash, relay));
+        unplug(&world.home, &web.id).unwrap();
+    });
+}
 
+#[test]
+fn a_relay_lets_finish_what_is_open_and_leaves_the_rest_to_the_next() {
+    in_own_namespaces("ipv6::a_relay_lets_finish_what_is_open_and_leaves_the_rest_to_the_next", || {
+        let world = World::new();
+        world.network("net");
+        let web = Guest::new(&world);
+        let target = Target::of(&world.plug(&web, &["net"]));
+        let held = reserve(&world.home, &[anywhere(8000, 5000), anywhere(8001, 5001)]).unwrap();
+        publish(&world.home, &web.id, target, &held.ports).unwrap();
+        let (leash, relay) = relay_for(&held, target);
+        web.serve("0.0.0.0:5000");
         // All of a large answer comes, after the client has said all it has to say; and the leash ends only what is new.
         let server = web.run(|| TcpListener::bind("0.0.0.0:5001").unwrap());
         let size = 8 << 20;
@@ -322,6 +338,20 @@ fn a_container_without_ipv6_is_reached_by_it_too() {
         let waiting = thread::spawn(|| fetch("[::1]:8000").unwrap());
         let (_leash, _relay) = relay_for(&held, target);
         assert_eq!(waiting.join().unwrap(), "172.17.0.1");
+
+        // A container that is about to be started again keeps its ports, and whoever comes is refused meanwhile.
+        let held = reserve(&world.home, &[anywhere(0, 5000)]).unwrap();
+        let number = held.ports[0].host_port;
+        hush(&relayed(&held, target).unwrap());
+        assert_eq!(fetch(&format!("[::1]:{number}")).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(reserve(&world.home, &[anywhere(number, 5000)]).is_err());
+        assert!(TcpListener::bind(format!("[::]:{number}")).is_err(), "which asks to share it");
+        let (leash, relay) = relay_for(&held, target);
+        assert_eq!(fetch(&format!("[::1]:{number}")).unwrap(), "172.17.0.1");
+        drop((held, leash));
+        relay.join().unwrap();
+        assert!(fs::read_to_string("/proc/thread-self/net/tcp6").unwrap().contains(&format!(":{number:04X} ")), "nothing is left over");
+        assert!(reserve(&world.home, &[anywhere(number, 5000)]).is_ok(), "connections that linger are in the way");
         unplug(&world.home, &web.id).unwrap();
     });
 }
