@@ -59,6 +59,7 @@ impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         revive(home);
         let found = container::find(home, &self.container)?;
+        container::check_logs(&found)?;
         let mut logs = container::logs(home, &found.id, self.which.range()?)?;
         loop {
             // Asked before the log is read: what was written before an end is then surely seen.

@@ -79,6 +79,10 @@ fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, 
     wanted.stop_timeout = service.stop_grace_period.as_deref().map(seconds).transpose()?;
     wanted.restart = restart(service)?;
     wanted.healthcheck = healthcheck(service.healthcheck.as_ref(), wanted.healthcheck.take())?;
+    if let Some(logging) = &service.logging {
+        let read = short::logging(&logging.driver, &logging.texts());
+        wanted.logging = read.map_err(|reason| Failure::new("cannot understand `logging`").because(reason))?.0;
+    }
     wanted.trust = trust(project, service)?;
     wanted.supervisor = Some(project.name.clone());
     limits::apply(service, &mut wanted)?;

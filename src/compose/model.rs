@@ -87,6 +87,7 @@ pub struct Service {
     pub stop_signal: Option<String>,
     pub stop_grace_period: Option<String>,
     pub healthcheck: Option<ServiceHealthcheck>,
+    pub logging: Option<ServiceLogging>,
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
     pub privileged: bool,
@@ -134,6 +135,22 @@ pub struct Service {
     /// Every other key, so that `up` can name what it does not carry out.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ServiceLogging {
+    pub driver: String,
+    /// Text or numbers.
+    pub options: BTreeMap<String, Value>,
+}
+
+impl ServiceLogging {
+    /// The options as text.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.options.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+    }
 }
 
 /// Limits of block devices.

@@ -4,12 +4,19 @@
 //! log.1        what came on standard output (or the terminal)
 //! log.2        what came on standard error
 //! log.index    one record for each stretch: time, end of the stretch in its file, stream
+//! log.begin    where the other three begin: what lies before has been given back to the file system
 //! ```
 //!
 //! The order of the records is the order in which the stretches came. Bytes go from the container's FIFO into their file by
 //! splice(2): one system call that a signal does not tear, so what is in the file is no longer in the FIFO and the other way
 //! round, whenever we are killed. The record comes after; bytes that have none yet get theirs from the next supervisor.
+//!
+//! A log that is to be kept small is not moved aside: a hole is punched into its beginning, so every place in it stays where it was,
+//! for whoever reads and for whoever is killed.
 
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 
 use crate::place::Home;
@@ -49,6 +56,39 @@ impl Stretch {
     }
 }
 
+/// Where a log begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Beginning {
+    /// The number of the first record.
+    pub(super) record: u64,
+    /// The first byte of each stream's file.
+    pub(super) marks: [u64; 2],
+}
+
+impl Beginning {
+    pub(super) fn encode(self) -> [u8; RECORD] {
+        let mut bytes = [0; RECORD];
+        for (place, number) in bytes.chunks_exact_mut(8).zip([self.record, self.marks[0], self.marks[1]]) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads where a log begins; one that has lost nothing begins at its beginning.
+    pub(super) fn read(path: &Path) -> io::Result<Beginning> {
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Beginning::default()),
+            bytes => bytes?,
+        };
+        let number = |at: usize| bytes.get(at..at + 8).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Ok(Beginning { record: number(0), marks: [number(8), number(16)] })
+    }
+}
+
+pub(super) fn begin_path(home: &Home, id: &str) -> PathBuf {
+    home.container(id).join("log.begin")
+}
+
 pub(super) fn index_path(home: &Home, id: &str) -> PathBuf {
     home.container(id).join("log.index")
 }
@@ -60,6 +100,16 @@ pub(super) fn stream_path(home: &Home, id: &str, stream: u8) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_beginning_is_read_as_it_was_written() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("log.begin");
+        assert_eq!(Beginning::read(&path).unwrap(), Beginning::default());
+        let beginning = Beginning { record: 7, marks: [1 << 33, 5] };
+        fs::write(&path, beginning.encode()).unwrap();
+        assert_eq!(Beginning::read(&path).unwrap(), beginning);
+    }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {

@@ -17,16 +17,21 @@ use std::time::Duration;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
+use rustix::fs::FlockOperation;
 use rustix::fs::inotify;
 
 use crate::failure::Doing;
+use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
 
+use super::Container;
 use super::Line;
+use super::LogDriver;
 use super::LogRange;
 use super::Logs;
 use super::log_files;
+use super::log_files::Beginning;
 use super::log_files::RECORD;
 use super::log_files::STREAMS;
 use super::log_files::Stretch;
@@ -48,6 +53,7 @@ pub(super) struct Reader {
     /// Made at the first wait.
     watch: Option<OwnedFd>,
     directory: PathBuf,
+    begin: PathBuf,
     /// `until` has been passed.
     over: bool,
 }
@@ -82,6 +88,18 @@ pub fn logs(home: &Home, id: &str, range: LogRange) -> Result<Logs> {
         reader.skip_to_last(lines).doing(|| format!("cannot read the log of {id}"))?;
     }
     Ok(Logs { reader })
+}
+
+/// Refuses to read the log of a container that keeps none.
+///
+/// # Errors
+/// That it keeps none.
+pub fn check_logs(container: &Container) -> Result<()> {
+    match container.wanted.logging.driver {
+        LogDriver::None => Err(Failure::new(format!("cannot read the log of container `{}`", container.name))
+            .because("its logging driver is `none`: what it writes is seen only by who is attached")),
+        _ => Ok(()),
+    }
 }
 
 /// Opens a container's log at its end: only what comes from now on. The log is begun if need be, so that a container
@@ -128,7 +146,11 @@ impl Lazy {
     fn open(&mut self) -> io::Result<Option<&File>> {
         if self.file.is_none() {
             self.file = match File::open(&self.path) {
-                Ok(file) => Some(file),
+                Ok(file) => {
+                    // What only lives for readers is kept as long as there is one.
+                    let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+                    Some(file)
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };
@@ -193,10 +215,11 @@ impl Reader {
             current: None,
             watch: None,
             directory: home.container(id),
+            begin: log_files::begin_path(home, id),
             over: false,
         };
         // Held open from now on: a container that removes itself can be read to its end.
-        reader.open_files().doing(|| format!("cannot open the log of {id}"))?;
+        reader.open_files().and_then(|()| reader.catch_up()).doing(|| format!("cannot open the log of {id}"))?;
         Ok(reader)
     }
 
@@ -213,12 +236,15 @@ impl Reader {
             let Some(stretch) = self.current else {
                 match self.read_record(self.next_record)? {
                     Some(stretch) => self.enter(stretch),
+                    // Nothing is there yet, or no more.
+                    None if self.catch_up()? => {}
                     None => return self.leftover(),
                 }
                 continue;
             };
-            let stream = &mut self.streams[usize::from(stretch.stream - 1)];
-            match stream.cut(stretch.end)? {
+            let slot = usize::from(stretch.stream - 1);
+            match self.streams[slot].cut(stretch.end)? {
+                Some(bytes) if self.is_hole(slot, &bytes)? => {}
                 // A line's time is that of its end: so times only grow.
                 Some(bytes) if self.range.since.is_none_or(|since| since <= stretch.time) => {
                     return Ok(Some(Line { stream: stretch.stream, time: stretch.time, bytes }));
@@ -242,6 +268,39 @@ impl Reader {
         self.current = Some(stretch);
     }
 
+    /// Moves on to what is still there, if what would come next has been given back; true if it has.
+    fn catch_up(&mut self) -> io::Result<bool> {
+        let beginning = Beginning::read(&self.begin)?;
+        let lags = |(stream, mark): (&Stream, u64)| stream.given < mark;
+        if self.next_record >= beginning.record && !self.streams.iter().zip(beginning.marks).any(lags) {
+            return Ok(false);
+        }
+        if self.next_record <= beginning.record {
+            self.next_record = beginning.record;
+            self.current = None;
+        }
+        for (stream, mark) in self.streams.iter_mut().zip(beginning.marks).filter(|(stream, mark)| stream.given < *mark) {
+            (stream.given, stream.searched, stream.end) = (mark, mark, stream.end.max(mark));
+        }
+        Ok(true)
+    }
+
+    /// Whether bytes that were just taken from a stream are those of a hole; then they are not handed out.
+    fn is_hole(&mut self, slot: usize, bytes: &[u8]) -> io::Result<bool> {
+        if bytes.first() != Some(&0) {
+            return Ok(false);
+        }
+        let stream = &mut self.streams[slot];
+        let (given, from) = (stream.given, stream.given - bytes.len() as u64);
+        (stream.given, stream.searched) = (from, from);
+        let was_hole = self.catch_up()?;
+        if !was_hole {
+            let stream = &mut self.streams[slot];
+            (stream.given, stream.searched) = (given, given);
+        }
+        Ok(was_hole)
+    }
+
     /// What has no line break yet, the older stream first.
     fn leftover(&mut self) -> io::Result<Option<Line>> {
         let unfinished = self.streams.iter_mut().zip(STREAMS).filter(|(stream, _)| stream.given < stream.end);
@@ -260,21 +319,22 @@ impl Reader {
 
     /// Moves to where only the last `lines` lines are still to come.
     fn skip_to_last(&mut self, lines: usize) -> io::Result<()> {
-        let stretches = self.all_stretches()?;
+        let beginning = Beginning::read(&self.begin)?;
+        let stretches = self.all_stretches(beginning.record)?;
         let mut missing = lines;
-        let mut ends = [0u64; 2];
+        let mut ends = beginning.marks;
         for stretch in &stretches {
             ends[usize::from(stretch.stream - 1)] = stretch.end;
         }
         if lines == 0 {
             // What is unfinished now goes on as if it began now.
-            self.start_at(stretches.len(), ends);
+            self.start_at(beginning.record + stretches.len() as u64, ends);
             return Ok(());
         }
         let mut marks = ends;
         for slot in 0..2 {
             // An unfinished line counts as one, and comes last.
-            let start = self.line_start(slot, ends[slot])?;
+            let start = self.line_start(slot, (beginning, ends[slot]))?;
             if start < ends[slot] && missing > 0 {
                 missing -= 1;
             }
@@ -282,14 +342,14 @@ impl Reader {
         }
         for (number, stretch) in stretches.iter().enumerate().rev() {
             let slot = usize::from(stretch.stream - 1);
-            let begin = stretches[..number].iter().rev().find(|before| before.stream == stretch.stream).map_or(0, |before| before.end);
+            let begin = end_before(&stretches[..number], (beginning, slot));
             let bytes = self.streams[slot].bytes.read(begin, stretch.end)?;
             for at in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at) {
                 if missing == 0 {
                     marks[slot] = begin + at as u64 + 1;
                     let other = 1 - slot;
-                    marks[other] = self.line_start(other, end_before(&stretches[..number], other))?;
-                    self.start_at(number, marks);
+                    marks[other] = self.line_start(other, (beginning, end_before(&stretches[..number], (beginning, other))))?;
+                    self.start_at(beginning.record + number as u64, marks);
                     return Ok(());
                 }
                 missing -= 1;
@@ -298,24 +358,25 @@ impl Reader {
         Ok(())
     }
 
-    fn all_stretches(&mut self) -> io::Result<Vec<Stretch>> {
+    /// All stretches from a record on.
+    fn all_stretches(&mut self, first: u64) -> io::Result<Vec<Stretch>> {
         let size = match self.index.open()? {
             Some(file) => file.metadata()?.len(),
             None => 0,
         };
-        let bytes = self.index.read(0, size)?;
+        let bytes = self.index.read(first * RECORD as u64, size)?;
         Ok(bytes.chunks_exact(RECORD).filter_map(|record| record.first_chunk().and_then(Stretch::decode)).collect())
     }
 
     /// Where the line begins that the byte before `end` belongs to, or `end` if that byte is a line break.
-    fn line_start(&mut self, slot: usize, end: u64) -> io::Result<u64> {
-        let from = end.saturating_sub(LONGEST_LINE);
+    fn line_start(&mut self, slot: usize, (beginning, end): (Beginning, u64)) -> io::Result<u64> {
+        let from = end.saturating_sub(LONGEST_LINE).max(beginning.marks[slot]);
         let bytes = self.streams[slot].bytes.read(from, end)?;
         Ok(bytes.iter().rposition(|byte| *byte == b'\n').map_or(from, |at| from + at as u64 + 1))
     }
 
-    fn start_at(&mut self, record: usize, marks: [u64; 2]) {
-        self.next_record = record as u64;
+    fn start_at(&mut self, record: u64, marks: [u64; 2]) {
+        self.next_record = record;
         for (stream, mark) in self.streams.iter_mut().zip(marks) {
             (stream.given, stream.searched, stream.end) = (mark, mark, mark);
         }
@@ -361,8 +422,9 @@ impl Reader {
 }
 
 /// Where a stream's last stretch among these ends.
-fn end_before(stretches: &[Stretch], slot: usize) -> u64 {
-    stretches.iter().rev().find(|stretch| usize::from(stretch.stream - 1) == slot).map_or(0, |stretch| stretch.end)
+fn end_before(stretches: &[Stretch], (beginning, slot): (Beginning, usize)) -> u64 {
+    let last = stretches.iter().rev().find(|stretch| usize::from(stretch.stream - 1) == slot);
+    last.map_or(beginning.marks[slot], |stretch| stretch.end)
 }
 
 #[cfg(test)]

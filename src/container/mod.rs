@@ -62,6 +62,7 @@ pub use create::remove;
 pub use exec::exec;
 pub use from_image::from_image;
 pub use input::DetachKeys;
+pub use logs::check_logs;
 pub use logs::logs;
 pub use record::find;
 pub use record::list;

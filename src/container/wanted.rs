@@ -256,8 +256,10 @@ pub enum Ipc {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logging {
     pub driver: LogDriver,
-    /// So many bytes of output are kept, or a little less; all of them if None.
-    pub keep: Option<u64>,
+    /// The bytes that a file of the log may have; no limit if None.
+    pub max_size: Option<u64>,
+    /// How many such files there may be. We have one, as long as they are together.
+    pub max_files: u32,
     /// As they were written, for `inspect`.
     pub options: BTreeMap<String, String>,
 }

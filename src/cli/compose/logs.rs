@@ -6,9 +6,11 @@ use crate::cli::Outcome;
 use crate::cli::compose::ProjectFlags;
 use crate::cli::compose::session::Session;
 use crate::cli::logs::Which;
+use crate::cli::out;
 use crate::cli::streams;
 use crate::cli::streams::Look;
 use crate::cli::streams::Source;
+use crate::container;
 use crate::place::Home;
 
 #[derive(Debug, Args)]
@@ -39,7 +41,15 @@ impl Command {
         let session = Session::begin(home, flags)?;
         session.knows(&self.services)?;
         let chosen = session.containers(&self.services).into_iter().filter(|found| self.index.is_none_or(|index| found.number == index));
-        let sources: Vec<Source> = chosen.map(|found| Source { id: found.id.clone(), name: session.short_name(found) }).collect();
+        let readable =
+            chosen.filter(|found| match container::find(home, &found.id).and_then(|container| container::check_logs(&container)) {
+                Ok(()) => true,
+                Err(failure) => {
+                    out::warn(&failure.to_string().replace("error: ", "").replace("\n  because: ", ": "));
+                    false
+                }
+            });
+        let sources: Vec<Source> = readable.map(|found| Source { id: found.id.clone(), name: session.short_name(found) }).collect();
         let look = Look { timestamps: self.timestamps, colour: flags.has_colour() && !self.no_color, prefix: !self.no_log_prefix };
         if self.follow {
             streams::follow(home, &sources, self.which.range()?, look)?;

@@ -172,7 +172,7 @@ fn what_is_not_carried_out_is_named() {
         "x-note": 1, "develop": {}, "links": ["db"], "logging": {"driver": "syslog"}, "gpus": "all", "use_api_socket": true,
     }))
     .unwrap();
-    let expected = ["gpus", "logging", "use_api_socket"].map(|key| format!("service `web`: `{key}` is not carried out"));
+    let expected = ["gpus", "logging.driver: syslog", "use_api_socket"].map(|key| format!("service `web`: `{key}` is not carried out"));
     let mut found = uncarried("web", &service);
     found.sort();
     assert_eq!(found, expected);

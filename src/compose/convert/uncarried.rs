@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::compose::convert::plugs;
 use crate::compose::model::Service;
+use crate::compose::short;
 
 /// Keys that ask for nothing a container would have, or that have been worked into others before.
 const NOTHING_TO_DO: [&str; 4] = ["develop", "env_file", "label_file", "extends"];
@@ -18,6 +19,11 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
         if !is_nothing && !key.starts_with("x-") && !NOTHING_TO_DO.contains(&key.as_str()) && !is_done(key, value) {
             keys.push(key.clone());
         }
+    }
+    if let Some(logging) = &service.logging
+        && let Ok((_, left_out)) = short::logging(&logging.driver, &logging.texts())
+    {
+        keys.extend(left_out.into_iter().map(|what| format!("logging.{what}")));
     }
     for (network, settings) in &service.networks {
         let rest = settings.iter().flat_map(|settings| settings.rest.keys());
@@ -37,12 +43,6 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
 /// Whether a key asks for what is done anyway.
 fn is_done(key: &str, value: &Value) -> bool {
     match key {
-        // Logs are kept; a driver that is not the usual one, or a limit, is not.
-        "logging" => {
-            let driver = value.get("driver").and_then(Value::as_str).unwrap_or_default();
-            matches!(driver, "" | "json-file" | "local")
-                && value.get("options").and_then(Value::as_object).is_none_or(|options| options.is_empty())
-        }
         "isolation" => value.as_str() == Some("default"),
         "runtime" => matches!(value.as_str(), Some("runc" | "crun" | "coracle")),
         _ => false,

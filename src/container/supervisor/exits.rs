@@ -165,6 +165,7 @@ impl Supervisor {
         let ran = watched.run.as_ref().map_or(Duration::ZERO, |run| run.since.elapsed());
         if let Some(run) = &mut watched.run {
             run.output.drain();
+            run.output.close();
             watched.state.oom_killed = run.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         }
         self.note_end(&watched, (code, ran));

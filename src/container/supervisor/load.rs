@@ -118,7 +118,7 @@ impl Supervisor {
         let container = watched.container.clone();
         let id = container.id.clone();
         let origin = self.origin_of(&container)?;
-        let mut output = Output::open(&self.home, &id, origin).doing(|| "cannot open the log")?;
+        let mut output = Output::open(&self.home, &id, (origin, &container.wanted.logging)).doing(|| "cannot open the log")?;
         let Some(pidfd) = runtime::adopt(watched.state.pid, watched.state.start_time)? else {
             output.drain(); // its last words lie in its FIFOs
             return Ok(false);

@@ -16,6 +16,7 @@ mod nest;
 mod output;
 mod relays;
 mod requests;
+mod shorten;
 mod start;
 mod stop;
 

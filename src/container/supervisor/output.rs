@@ -23,13 +23,16 @@ use std::time::Instant;
 
 use rustix::pipe::SpliceFlags;
 
+use crate::container::Logging;
 use crate::container::log_files;
+use crate::container::log_files::Beginning;
 use crate::container::log_files::RECORD;
 use crate::container::log_files::Stretch;
 use crate::place::Home;
 use crate::units;
 
 use super::complain;
+use super::shorten::Shortening;
 
 /// The most that one splice moves; a FIFO holds no more unless somebody enlarged it.
 const PORTION: usize = 1 << 20;
@@ -56,6 +59,7 @@ pub(super) enum Origin {
 pub(super) struct Output {
     index: File,
     streams: Vec<Stream>,
+    shortening: Shortening,
 }
 
 #[derive(Debug)]
@@ -72,9 +76,10 @@ struct Stream {
 
 impl Output {
     /// Opens the log for more; bytes that a killed supervisor moved and did not enter in the index are entered now.
-    pub(super) fn open(home: &Home, id: &str, origin: Origin) -> io::Result<Output> {
+    pub(super) fn open(home: &Home, id: &str, (origin, logging): (Origin, &Logging)) -> io::Result<Output> {
         let mut index = open_log(&log_files::index_path(home, id), true)?;
         trim(&index)?;
+        let shortening = Shortening::of(home, id, logging)?;
         let origins = match origin {
             Origin::Fifos { stdout, stderr } => vec![(1, stdout, None), (2, stderr, None)],
             Origin::Terminal { master, fifo } => vec![(1, fifo, Some(master))],
@@ -83,12 +88,12 @@ impl Output {
         for (number, fifo, terminal) in origins {
             let log = open_log(&log_files::stream_path(home, id, number), false)?;
             let end = log.metadata()?.len();
-            if end > 0 && last_end(&index, number)? < end {
+            if end > 0 && last_end(&index, (number, shortening.beginning()))? < end {
                 index.write_all(&Stretch { time: units::now_nanoseconds(), end, stream: number }.encode())?;
             }
             streams.push(Stream { number, fifo, terminal, log, end, stalled_until: None });
         }
-        Ok(Output { index, streams })
+        Ok(Output { index, streams, shortening })
     }
 
     /// Where output comes from now.
@@ -146,6 +151,7 @@ impl Output {
                 if let Err(error) = self.enter(stretch) {
                     complain("cannot write a log's index", error); // the next record covers these bytes too
                 }
+                self.shorten();
                 true
             }
             Err(error) => {
@@ -154,6 +160,26 @@ impl Output {
                 false
             }
         }
+    }
+
+    /// Gives back the beginning of a log that has become too long.
+    fn shorten(&mut self) {
+        let mut ends = [0; 2];
+        for stream in &self.streams {
+            ends[usize::from(stream.number - 1)] = stream.end;
+        }
+        if !self.shortening.is_due(ends) {
+            return;
+        }
+        let files = |number: u8| self.streams.iter().find(|stream| stream.number == number).map(|stream| &stream.log);
+        if let Err(error) = self.shortening.shorten(&self.index, [files(1), files(2)], ends) {
+            complain("cannot shorten a log", error);
+        }
+    }
+
+    /// A container is down for good: what only lived for readers goes, once it is more than a little.
+    pub(super) fn close(&self) {
+        self.shortening.close();
     }
 
     fn enter(&mut self, stretch: Stretch) -> io::Result<()> {
@@ -205,11 +231,12 @@ fn trim(index: &File) -> io::Result<()> {
 }
 
 /// Where the index says that a stream ends.
-fn last_end(index: &File, stream: u8) -> io::Result<u64> {
+fn last_end(index: &File, (stream, beginning): (u8, Beginning)) -> io::Result<u64> {
     const BLOCK: u64 = RECORD as u64 * 4096;
+    let first = beginning.record * RECORD as u64;
     let mut to = index.metadata()?.len();
-    while to > 0 {
-        let from = to.saturating_sub(BLOCK);
+    while to > first {
+        let from = to.saturating_sub(BLOCK).max(first);
         let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
         index.read_exact_at(&mut bytes, from)?;
         let mut stretches = bytes.chunks_exact(RECORD).rev().filter_map(|record| record.first_chunk().and_then(Stretch::decode));
@@ -218,7 +245,7 @@ fn last_end(index: &File, stream: u8) -> io::Result<u64> {
         }
         to = from;
     }
-    Ok(0)
+    Ok(beginning.marks[usize::from(stream - 1)])
 }
 
 #[cfg(test)]
@@ -229,6 +256,7 @@ mod tests {
     use rustix::fs::OFlags;
 
     use super::*;
+    use crate::container::LogDriver;
     use crate::container::LogRange;
     use crate::container::logs;
 
@@ -237,6 +265,7 @@ mod tests {
         home: Home,
         id: String,
         fifos: [Rc<OwnedFd>; 2],
+        logging: Logging,
     }
 
     impl World {
@@ -250,12 +279,12 @@ mod tests {
                 rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
                 Rc::new(rustix::fs::open(&path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).unwrap())
             });
-            World { _root: root, home, id, fifos }
+            World { _root: root, home, id, fifos, logging: Logging::default() }
         }
 
         fn open(&self) -> Output {
             let [stdout, stderr] = self.fifos.clone();
-            Output::open(&self.home, &self.id, Origin::Fifos { stdout, stderr }).unwrap()
+            Output::open(&self.home, &self.id, (Origin::Fifos { stdout, stderr }, &self.logging)).unwrap()
         }
 
         fn say(&self, stream: usize, text: &str) {
@@ -300,6 +329,58 @@ mod tests {
         world.say(2, "next\n");
         output.pump();
         assert_eq!(world.log(), "1:known\n1:moved\n2:next\n");
+    }
+
+    /// Old output is given back to the file system, whole lines of it, and every reader finds the rest, one that is behind too.
+    #[test]
+    fn a_log_is_kept_as_short_as_it_is_to_be() {
+        let mut world = World::new();
+        world.logging = Logging { max_size: Some(16 << 10), max_files: 2, ..Logging::default() };
+        let mut output = world.open();
+        world.say(2, "first words\n");
+        output.pump();
+        let mut slow = logs(&world.home, &world.id, LogRange::default()).unwrap();
+        assert_eq!(slow.next().unwrap().unwrap().bytes, b"first words\n");
+        let line = |number: usize| format!("{number:06} {}\n", "x".repeat(120));
+        for number in 0..2000 {
+            world.say(1, &line(number));
+            output.pump();
+        }
+        let kept = world.log();
+        assert!(kept.len() > 16 << 10 && kept.len() < 34 << 10, "{} bytes", kept.len());
+        assert!(kept.ends_with(&line(1999)) && kept.starts_with("1:00"), "{}", &kept[..40]);
+        let blocks = |path: std::path::PathBuf| std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap()) * 512;
+        assert!(blocks(log_files::stream_path(&world.home, &world.id, 1)) < 64 << 10);
+        let rest: Vec<_> = std::iter::from_fn(|| slow.next().unwrap()).collect();
+        assert_eq!(rest.len(), kept.lines().count());
+        let mut tail = logs(&world.home, &world.id, LogRange { tail: Some(2), ..LogRange::default() }).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().bytes, line(1998).into_bytes());
+        // Another supervisor goes on where this one stood.
+        drop(output);
+        let mut output = world.open();
+        world.say(2, "last words\n");
+        output.pump();
+        assert_eq!(world.log(), kept + "2:last words\n");
+    }
+
+    /// What is logged nowhere is still all there for who is attached, however slow they are.
+    #[test]
+    fn without_a_log_readers_miss_nothing_and_nothing_stays() {
+        let mut world = World::new();
+        world.logging = Logging { driver: LogDriver::None, ..Logging::default() };
+        let mut output = world.open();
+        let mut reader = crate::container::logs::logs_from_now(&world.home, &world.id).unwrap();
+        let line = "0123456789abcdef".repeat(2048) + "\n";
+        for _ in 0..100 {
+            world.say(1, &line);
+            output.pump();
+        }
+        let read = std::iter::from_fn(|| reader.next().unwrap()).map(|line| line.bytes.len()).sum::<usize>();
+        assert_eq!(read, line.len() * 100);
+        drop(reader);
+        world.say(1, &line);
+        output.pump();
+        assert!(world.log().len() <= 1 << 20, "nobody reads any more");
     }
 
     #[test]

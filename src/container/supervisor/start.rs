@@ -161,7 +161,7 @@ impl Supervisor {
         notes::note(&home, &container, "start", &[]);
         let terminal = process.terminal.map(|terminal| self.keep_terminal(&id, terminal)).transpose()?;
         let origin = pipes.origin(terminal.clone())?;
-        let output = Output::open(&home, &id, origin).doing(|| "cannot open the log").map_err(engine)?;
+        let output = Output::open(&home, &id, (origin, &wanted.logging)).doing(|| "cannot open the log").map_err(engine)?;
         let since = Instant::now();
         let checks = Checks::of(wanted, since, None);
         watched.run = Some(Run { pidfd: process.pidfd, cgroup, since, output, terminal, checks, relays, kill_at: None, reaped_by: None });
