@@ -193,6 +193,7 @@ impl Unpacker {
         match &entry.pieces {
             None => archive.data(entry.size, |bytes| write_all(&file, bytes))?,
             Some(pieces) => {
+                may_grow_to(&file, entry.size)?;
                 rustix::fs::ftruncate(&file, entry.size)?;
                 for piece in pieces {
                     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(piece.offset))?;
@@ -330,6 +331,16 @@ impl Unpacker {
             }
         }
         Ok(self.made)
+    }
+}
+
+/// Refuses a sparse file that its file system could never hold: whoever reads or copies it would meet all of its zeros.
+fn may_grow_to(file: &OwnedFd, size: u64) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    // A tmpfs without a limit has no blocks.
+    match disk.f_blocks.saturating_mul(disk.f_frsize) {
+        room if room > 0 && size > room => Err(malformed(format!("a sparse file of {size} bytes, and its file system holds {room}"))),
+        _ => Ok(()),
     }
 }
 
