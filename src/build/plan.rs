@@ -172,6 +172,7 @@ impl Plan<'_> {
         }
         let policy = if self.scene.wanted.pull { Policy::Always } else { Policy::Missing };
         let one = |name: &str, platform: Option<&str>, index: usize| {
+            let policy = if self.scene.wanted.own_images.contains(name) { Policy::Never } else { policy };
             let pulled = match self.aim {
                 Aim::Build => image::pull(self.scene.home, name, platform, policy, self.scene.watch),
                 Aim::Look => image::peek(self.scene.home, name, platform, self.scene.watch),

@@ -35,6 +35,8 @@ pub struct Wanted {
     /// `host`, `none`, `default` or the name of a network, for RUN.
     pub network: Option<String>,
     pub extra_hosts: Vec<(String, String)>,
+    /// Images that are made here: no registry is asked about them.
+    pub own_images: BTreeSet<String>,
     /// `--build-context`, by name: a directory, `docker-image://NAME`, `oci-layout://PATH`, an address.
     pub contexts: BTreeMap<String, String>,
     /// `--secret`, by id.

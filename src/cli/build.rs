@@ -1,8 +1,8 @@
 //! `coracle build`, also as `buildx build`, `builder build` and `image build`
 
-mod answers;
+pub mod answers;
 mod report;
-mod words;
+pub mod words;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -197,6 +197,7 @@ impl Command {
             ulimits: self.ulimit,
             cgroup_parent: self.cgroup_parent,
             outputs: self.output,
+            ..build::Wanted::default()
         })
     }
 }

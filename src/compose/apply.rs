@@ -10,6 +10,7 @@ mod ready;
 mod schedule;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -33,6 +34,8 @@ use crate::net;
 use crate::net::Port;
 use crate::place::Home;
 use crate::volume;
+
+pub use build::wanted as build_wanted;
 
 /// What is seen of a plan that is carried out. Called from several threads.
 pub trait Watch: Sync {
@@ -145,6 +148,19 @@ pub struct BuildManner {
     pub no_cache: bool,
     pub pull: bool,
     pub args: BTreeMap<String, Option<String>>,
+    /// By id: a socket, or keys.
+    pub ssh: BTreeMap<String, Vec<PathBuf>>,
+    pub platforms: Platforms,
+}
+
+/// For which platforms a service with several is built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Platforms {
+    /// The one it runs on.
+    #[default]
+    Own,
+    /// All that `build.platforms` names.
+    All,
 }
 
 /// What a plan is carried out for.

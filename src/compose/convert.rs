@@ -30,6 +30,7 @@ use crate::image::Image;
 use crate::runtime::Trust;
 use crate::units;
 
+pub use limits::ulimit;
 pub use network::Candidates;
 pub use network::port_candidates;
 pub use uncarried::uncarried;

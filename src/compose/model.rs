@@ -194,10 +194,37 @@ pub struct Build {
     pub target: Option<String>,
     pub tags: Vec<String>,
     pub no_cache: bool,
+    /// Stages.
+    pub no_cache_filter: Vec<String>,
     pub pull: bool,
     pub network: Option<String>,
+    /// A directory, an address, `docker-image://NAME`, `service:NAME`.
+    pub additional_contexts: BTreeMap<String, String>,
+    pub cache_from: Vec<String>,
+    pub cache_to: Vec<String>,
+    pub entitlements: Vec<String>,
+    /// `name=address`.
+    pub extra_hosts: Vec<String>,
+    pub isolation: Option<String>,
+    pub platforms: Vec<String>,
+    pub privileged: bool,
+    pub provenance: Option<String>,
+    pub sbom: Option<String>,
+    pub secrets: Vec<Grant>,
+    /// Bytes.
+    pub shm_size: Option<String>,
+    /// `default` or `id=path`.
+    pub ssh: Vec<String>,
+    pub ulimits: BTreeMap<String, Value>,
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+impl Build {
+    /// The services whose images this build reads.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.additional_contexts.values().filter_map(|context| context.strip_prefix("service:"))
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -145,7 +145,10 @@ impl Plan {
 
     /// Only the steps that bring images.
     pub fn images(&self) -> Plan {
-        let steps = self.steps.iter().filter(|step| step.brings_image()).map(|step| Step { after: Vec::new(), ..step.clone() });
+        let kept: Vec<usize> = (0..self.steps.len()).filter(|at| self.steps[*at].brings_image()).collect();
+        let moved = |after: &usize| kept.iter().position(|at| at == after);
+        let steps =
+            kept.iter().map(|at| Step { after: self.steps[*at].after.iter().filter_map(moved).collect(), ..self.steps[*at].clone() });
         Plan { steps: steps.collect(), ..Plan::default() }
     }
 }

@@ -9,6 +9,7 @@ use crate::compose::apply::Manner;
 use crate::compose::apply::Phase;
 use crate::compose::apply::Watch;
 use crate::compose::convert;
+use crate::compose::labels;
 use crate::compose::model::Project;
 use crate::compose::observe;
 use crate::compose::plan;
@@ -49,10 +50,36 @@ pub fn plan_operate(home: &Home, name: &str, (services, operation): (&[String], 
     Ok(plan::operate(&observe::observe_by_name(home, name)?, services, operation))
 }
 
-/// A plan of steps that do not come after each other, such as pulls.
-pub fn plan_images(actions: Vec<Action>) -> Plan {
-    let steps = actions.into_iter().map(|action| plan::Step { action, after: Vec::new(), cause: None }).collect();
-    Plan { steps, ..Plan::default() }
+/// A plan of steps that bring images; a build comes after those of the services that it reads from.
+pub fn plan_images(project: &Project, actions: Vec<Action>) -> Plan {
+    let mut plan = Plan::default();
+    for action in actions {
+        plan_image(project, action, (&mut plan, &mut Vec::new()));
+    }
+    plan
+}
+
+/// Adds one, unless it is there; says which it is.
+fn plan_image(project: &Project, action: Action, (plan, open): (&mut Plan, &mut Vec<String>)) -> usize {
+    if let Some(at) = plan.steps.iter().position(|step| step.action == action) {
+        return at;
+    }
+    let mut after = Vec::new();
+    if let Action::BuildImage { service, .. } = &action {
+        open.push(service.clone());
+        let needed =
+            project.services.get(service).and_then(|service| service.build.as_ref()).into_iter().flat_map(|build| build.services());
+        for name in needed.filter(|name| project.services.contains_key(*name)) {
+            // A circle is left open: the build that comes first says which image it misses.
+            if !open.iter().any(|open| open == name) {
+                let image = labels::image_name(project, (name, &project.services[name]));
+                after.push(plan_image(project, Action::BuildImage { service: name.to_owned(), image }, (plan, open)));
+            }
+        }
+        open.pop();
+    }
+    plan.steps.push(plan::Step { action, after, cause: None });
+    plan.steps.len() - 1
 }
 
 /// Brings a project up: images first, then, with what they are now, all the rest.
@@ -120,7 +147,7 @@ pub fn bring_images(home: &Home, project: &Project, actions: Vec<Action>, (manne
 
 /// Carries out steps that do not come after each other.
 pub(super) fn carry_out(home: &Home, project: &Project, actions: Vec<Action>, (manner, watch): (Manner, &dyn Watch)) -> Result<()> {
-    let plan = plan_images(actions);
+    let plan = plan_images(project, actions);
     let (found, recipes) = (observe::observe_by_name(home, &project.name)?, BTreeMap::new());
     let job = Job { home, name: &project.name, project: Some(project), found: &found, recipes: &recipes, manner, watch };
     apply::apply(&job, &plan)

@@ -7,6 +7,7 @@ mod support;
 
 mod archives;
 mod build;
+mod build_compose;
 mod build_rights;
 mod build_sources;
 mod carried_limits;

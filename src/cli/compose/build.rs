@@ -1,8 +1,12 @@
 //! `coracle compose build`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::Outcome;
+use crate::cli::build::answers;
+use crate::cli::build::words;
 use crate::cli::compose::ProjectFlags;
 use crate::cli::compose::plan;
 use crate::cli::compose::session;
@@ -13,7 +17,9 @@ use crate::cli::spelling;
 use crate::compose;
 use crate::compose::BuildManner;
 use crate::compose::Manner;
+use crate::compose::Platforms;
 use crate::compose::labels;
+use crate::compose::model::Project;
 use crate::compose::plan::Action;
 use crate::compose::plan::Dependencies;
 use crate::failure::Failure;
@@ -31,6 +37,12 @@ pub struct Command {
     /// Ask the registry for newer base images
     #[arg(long)]
     pull: bool,
+    /// An ssh agent or keys for RUN --mount=type=ssh
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY[,KEY]]", value_parser = words::ssh)]
+    ssh: Vec<(String, Vec<PathBuf>)>,
+    /// Look at the Dockerfiles only
+    #[arg(long)]
+    check: bool,
     /// Say nothing of the progress
     #[arg(short, long)]
     quiet: bool,
@@ -91,6 +103,19 @@ impl DockersOwn {
     }
 }
 
+/// Looks at the Dockerfile of each service; the status is 1 if one of them is not good.
+fn check(home: &Home, project: &Project, (actions, manner): (&[Action], &BuildManner), stage: &Stage) -> Outcome {
+    let mut status = 0;
+    for action in actions {
+        let Action::BuildImage { service, image } = action else { continue };
+        let wanted = compose::build_wanted(project, (service, image), manner)?;
+        out::line(&format!("{service}:"))?;
+        let checked = crate::build::check(home, &wanted, &stage.progress.build(Some(service)))?;
+        status |= answers::check(&checked, false)?;
+    }
+    Ok(status)
+}
+
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         self.docker.check()?;
@@ -107,15 +132,24 @@ impl Command {
             return Ok(0);
         }
         if flags.dry_run {
-            return plan::show(&compose::plan_images(actions));
+            return plan::show(&compose::plan_images(&project, actions));
         }
         let flags = flags.with_style(self.quiet.then_some(Style::Quiet));
         let argument = |word: String| match word.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (word, None),
         };
-        let build = BuildManner { no_cache: self.no_cache, pull: self.pull, args: self.build_arg.into_iter().map(argument).collect() };
+        let build = BuildManner {
+            no_cache: self.no_cache,
+            pull: self.pull,
+            args: self.build_arg.into_iter().map(argument).collect(),
+            ssh: self.ssh.into_iter().collect(),
+            platforms: Platforms::All,
+        };
         let stage = Stage::new(&flags)?;
+        if self.check {
+            return check(home, &project, (&actions, &build), &stage);
+        }
         compose::bring_images(home, &project, actions, (Manner { build, ..flags.manner() }, &stage.watch()))?;
         Ok(0)
     }

@@ -68,7 +68,7 @@ impl Command {
         }
         if flags.dry_run {
             actions.extend(buildable.into_iter().map(|image| Action::PullImage { image }));
-            return plan::show(&compose::plan_images(actions));
+            return plan::show(&compose::plan_images(&project, actions));
         }
         let flags = flags.with_style(self.quiet.then_some(Style::Quiet));
         let after_fault = if self.ignore_pull_failures { AfterFault::GoOn } else { AfterFault::Stop };

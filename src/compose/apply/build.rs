@@ -4,98 +4,151 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 use crate::build;
 use crate::build::Context;
 use crate::build::DockerfileAt;
 use crate::build::Secret;
 use crate::compose::apply::BuildManner;
 use crate::compose::apply::Job;
+use crate::compose::apply::Platforms;
+use crate::compose::convert;
 use crate::compose::labels;
 use crate::compose::model::Build;
 use crate::compose::model::Project;
+use crate::compose::model::Service;
 use crate::compose::short;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
 use crate::image::Image;
+use crate::units;
 
 pub(super) fn build(job: &Job<'_>, (service, image): (&str, &str), watch: &dyn build::Watch) -> Result<Image> {
     let project = job.project.ok_or_else(|| Failure::new("cannot build without the files of the project"))?;
-    let wanted = wanted(project, (service, image), &job.manner.build)?;
-    let built = build::build(job.home, &wanted, watch).map_err(|failure| failure.within(format!("cannot build service `{service}`")))?;
+    let cannot = || format!("cannot build service `{service}`");
+    let wanted = wanted(project, (service, image), &job.manner.build).map_err(|failure| failure.within(cannot()))?;
+    uncarried(&project.services[service]).iter().for_each(|text| watch.note(&format!("service `{service}`: {text}")));
+    let built = build::build(job.home, &wanted, watch).map_err(|failure| failure.within(cannot()))?;
     let id = built.images.first().map(|image| image.id.clone()).unwrap_or_default();
-    image::find(job.home, &id)?
-        .ok_or_else(|| Failure::new(format!("cannot build service `{service}`")).because("the image has gone meanwhile"))
+    image::find(job.home, &id)?.ok_or_else(|| Failure::new(cannot()).because("the image has gone meanwhile"))
 }
 
-fn wanted(project: &Project, (service, image): (&str, &str), manner: &BuildManner) -> Result<build::Wanted> {
-    let model = &project.services[service];
-    let cannot = |reason: String| Failure::new(format!("cannot build service `{service}`")).because(reason);
-    let build = model.build.as_ref().ok_or_else(|| cannot("it has no `build:`".to_owned()))?;
-    let context = build.context.clone().unwrap_or_else(|| ".".to_owned());
-    if context.contains("://") || context.starts_with("git@") {
-        return Err(cannot(format!("the context `{context}` is not a directory of this host")));
+/// What a service's `build:` asks for.
+///
+/// # Errors
+/// It has none; an attribute that cannot be.
+pub fn wanted(project: &Project, (name, image): (&str, &str), manner: &BuildManner) -> Result<build::Wanted> {
+    let service = &project.services[name];
+    let build = service.build.as_ref().ok_or_else(|| Failure::new("it has no `build:`"))?;
+    if let Some(isolation) = build.isolation.as_ref().filter(|isolation| !matches!(isolation.as_str(), "" | "default")) {
+        let failure = Failure::new(format!("`build.isolation: {isolation}` cannot be")).because("that is for Windows");
+        return Err(failure.hint("leave it out"));
     }
-    let context = project.directory.join(context);
-    let relative = |file: &String| if Path::new(file).is_absolute() { PathBuf::from(file) } else { context.join(file) };
+    let (context, dockerfile) = context(project, build)?;
     let mut args = build.args.clone();
     args.extend(manner.args.clone());
+    let mut ssh: BTreeMap<String, Vec<PathBuf>> = build.ssh.iter().map(|word| agent(project, word)).collect();
+    ssh.extend(manner.ssh.clone());
+    let hosts = build.extra_hosts.iter().map(|word| short::extra_host(word)).collect::<Result<_, _>>();
     Ok(build::Wanted {
-        dockerfile: match (&build.dockerfile_inline, &build.dockerfile) {
-            (Some(text), _) => DockerfileAt::Text(text.clone()),
-            (None, Some(file)) => DockerfileAt::Path(relative(file)),
-            (None, None) => DockerfileAt::Context,
-        },
+        context,
+        dockerfile,
         tags: std::iter::once(image.to_owned()).chain(build.tags.clone()).collect(),
         target: build.target.clone(),
         args,
         labels: build.labels.clone(),
         no_cache: build.no_cache || manner.no_cache,
+        no_cache_filter: build.no_cache_filter.clone(),
         pull: build.pull || manner.pull,
-        platforms: model.platform.clone().into_iter().collect(),
+        platforms: platforms(service, build, manner.platforms),
         network: build.network.clone(),
-        extra_hosts: extra_hosts(build).map_err(cannot)?,
+        extra_hosts: hosts.map_err(|reason: String| Failure::new("`build.extra_hosts` cannot be").because(reason))?,
         contexts: contexts(project, build),
+        own_images: build
+            .services()
+            .filter_map(|name| {
+                Some(labels::image_name(project, project.services.get_key_value(name).map(|(name, service)| (name.as_str(), service))?))
+            })
+            .collect(),
         secrets: secrets(project, build),
-        context: Context::Directory(context),
+        ssh,
+        allow: build.entitlements.iter().cloned().chain(build.privileged.then(|| "security.insecure".to_owned())).collect(),
+        shm_size: build.shm_size.as_deref().map(units::bytes).transpose()?,
+        ulimits: build.ulimits.iter().map(|(name, value)| convert::ulimit(name, value)).collect::<Result<_>>()?,
         ..build::Wanted::default()
     })
 }
 
-/// A map, or a list of `name=address`.
-fn extra_hosts(build: &Build) -> Result<Vec<(String, String)>, String> {
-    let words: Vec<String> = match build.rest.get("extra_hosts") {
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        Some(Value::Object(map)) => map.iter().map(|(name, address)| format!("{name}={}", address.as_str().unwrap_or_default())).collect(),
-        _ => Vec::new(),
+/// What is understood and makes no difference.
+fn uncarried(service: &Service) -> Vec<String> {
+    let Some(build) = &service.build else { return Vec::new() };
+    let is_on = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| !matches!(mode, "" | "false"));
+    let lists = [("build.cache_from", !build.cache_from.is_empty()), ("build.cache_to", !build.cache_to.is_empty())];
+    let attestations = [("build.provenance", is_on(&build.provenance)), ("build.sbom", is_on(&build.sbom))];
+    let rest = build.rest.keys().filter(|key| !key.starts_with("x-")).map(|key| format!("build.{key}"));
+    let known = lists.into_iter().chain(attestations).filter(|(_, given)| *given).map(|(key, _)| key.to_owned());
+    known.chain(rest).map(|key| format!("`{key}` is not carried out")).collect()
+}
+
+/// Where its files are, and its Dockerfile, which is named relative to them.
+fn context(project: &Project, build: &Build) -> Result<(Context, DockerfileAt)> {
+    let place = build.context.clone().unwrap_or_else(|| ".".to_owned());
+    let context = match Context::read(&place) {
+        Ok(Context::Directory(_)) | Err(_) if !place.contains("://") => Context::Directory(project.directory.join(&place)),
+        read => read?,
     };
-    words.iter().map(|word| short::extra_host(word)).collect()
+    let inside = |file: &String| match &context {
+        Context::Directory(directory) if !file.contains("://") => directory.join(file),
+        _ => PathBuf::from(file),
+    };
+    let dockerfile = match (&build.dockerfile_inline, &build.dockerfile) {
+        (Some(text), _) => DockerfileAt::Text(text.clone()),
+        (None, Some(file)) if file != "Dockerfile" => DockerfileAt::Path(inside(file)),
+        (None, _) => DockerfileAt::Context,
+    };
+    Ok((context, dockerfile))
+}
+
+fn platforms(service: &Service, build: &Build, wanted: Platforms) -> Vec<String> {
+    if wanted == Platforms::All && !build.platforms.is_empty() {
+        return build.platforms.clone();
+    }
+    // One alone is the one; of several, the one that runs here, which is what nothing means.
+    let only = build.platforms.first().filter(|_| build.platforms.len() == 1);
+    service.platform.iter().chain(only).take(1).cloned().collect()
+}
+
+fn agent(project: &Project, word: &str) -> (String, Vec<PathBuf>) {
+    match word.split_once('=') {
+        Some((id, path)) if !path.is_empty() => (id.to_owned(), vec![project.directory.join(path)]),
+        Some((id, _)) => (id.to_owned(), Vec::new()),
+        None => (word.to_owned(), Vec::new()),
+    }
 }
 
 /// `service:name` means the image of that service.
 fn contexts(project: &Project, build: &Build) -> BTreeMap<String, String> {
-    let named = build.rest.get("additional_contexts").and_then(Value::as_object).into_iter().flatten();
-    let resolved = |text: &str| match text.strip_prefix("service:").and_then(|name| project.services.get_key_value(name)) {
+    let resolved = |text: &String| match text.strip_prefix("service:").and_then(|name| project.services.get_key_value(name)) {
         Some((name, service)) => format!("docker-image://{}", labels::image_name(project, (name, service))),
-        None => text.to_owned(),
+        None if text.contains("://") || Path::new(text).is_absolute() => text.clone(),
+        None => match Context::read(text) {
+            Ok(Context::Remote(address)) => address,
+            _ => project.directory.join(text).display().to_string(),
+        },
     };
-    named.map(|(name, place)| (name.clone(), resolved(place.as_str().unwrap_or_default()))).collect()
+    build.additional_contexts.iter().map(|(name, place)| (name.clone(), resolved(place))).collect()
 }
 
 fn secrets(project: &Project, build: &Build) -> BTreeMap<String, Secret> {
-    let grants = build.rest.get("secrets").and_then(Value::as_array).into_iter().flatten();
-    let secret = |grant: &Value| {
-        let source = grant.as_str().or_else(|| grant.get("source").and_then(Value::as_str))?;
-        let object = project.secrets.get(source)?;
-        let id = grant.get("target").and_then(Value::as_str).filter(|target| !target.is_empty()).unwrap_or(source);
+    let secret = |grant: &crate::compose::model::Grant| {
+        let object = project.secrets.get(&grant.source)?;
+        let id = grant.target.as_ref().filter(|target| !target.is_empty()).unwrap_or(&grant.source);
         let secret = match (&object.file, &object.environment) {
             (Some(file), _) => Secret::File(file.into()),
             (None, Some(variable)) => Secret::Env(variable.clone()),
             (None, None) => return None,
         };
-        Some((id.to_owned(), secret))
+        Some((id.clone(), secret))
     };
-    grants.filter_map(secret).collect()
+    build.secrets.iter().filter_map(secret).collect()
 }

@@ -83,7 +83,7 @@ pub(super) fn run(work: &Work<'_>, plan: &Plan) -> Result<()> {
 enum How {
     /// By a thread of its own, for it waits for others.
     Thread,
-    /// At once. Builds too: they start containers, and who does has one thread.
+    /// At once.
     Here,
     /// By looking again and again.
     Look,
@@ -91,9 +91,11 @@ enum How {
 
 fn how(action: &Action) -> How {
     match action {
-        Action::PullImage { .. } | Action::StopContainer { .. } | Action::RemoveContainer { .. } | Action::RecreateContainer { .. } => {
-            How::Thread
-        }
+        Action::PullImage { .. }
+        | Action::BuildImage { .. }
+        | Action::StopContainer { .. }
+        | Action::RemoveContainer { .. }
+        | Action::RecreateContainer { .. } => How::Thread,
         Action::Await { .. } => How::Look,
         _ => How::Here,
     }

@@ -94,7 +94,7 @@ fn swap(text: &str) -> Result<i64> {
 }
 
 /// One number is both limits; -1 is none. The normal form leaves a 0 out of the long form.
-fn ulimit(name: &str, value: &Value) -> Result<(String, u64, u64)> {
+pub fn ulimit(name: &str, value: &Value) -> Result<(String, u64, u64)> {
     let number = |value: &Value| match value.as_i64() {
         Some(-1) => Some(u64::MAX),
         _ => value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok())),

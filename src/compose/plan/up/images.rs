@@ -27,23 +27,42 @@ impl Planner<'_> {
             return Ok(());
         }
         for name in services {
-            let service = &self.project.services[name];
-            let image = labels::image_name(self.project, (name, service));
-            if self.made.contains_key(&format!("image {image}")) {
-                continue;
-            }
-            let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
-            let (action, cause) = match bring(service, self.options.images, is_there)
-                .map_err(|failure| failure.within(format!("cannot bring up service `{name}`")))?
-            {
-                Bring::Nothing => continue,
-                Bring::Pull(cause) => (Action::PullImage { image: image.clone() }, cause),
-                Bring::Build(cause) => (Action::BuildImage { service: name.clone(), image: image.clone() }, cause),
-            };
-            let step = self.plan.add(action, Vec::new(), cause.to_owned());
-            self.made.insert(format!("image {image}"), step);
+            self.image(name, &mut Vec::new())?;
         }
         Ok(())
+    }
+
+    /// Adds the step that brings a service's image, after those that bring what it is built from; its number, if there is one.
+    fn image(&mut self, name: &str, open: &mut Vec<String>) -> Result<Option<usize>> {
+        let project = self.project;
+        let service = &project.services[name];
+        let image = labels::image_name(self.project, (name, service));
+        let key = format!("image {image}");
+        if let Some(step) = self.made.get(&key) {
+            return Ok(Some(*step));
+        }
+        let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
+        let (action, cause) = match bring(service, self.options.images, is_there)
+            .map_err(|failure| failure.within(format!("cannot bring up service `{name}`")))?
+        {
+            Bring::Nothing => return Ok(None),
+            Bring::Pull(cause) => (Action::PullImage { image }, cause),
+            Bring::Build(cause) => (Action::BuildImage { service: name.to_owned(), image }, cause),
+        };
+        let mut after = Vec::new();
+        if let (Action::BuildImage { .. }, Some(build)) = (&action, &service.build) {
+            // A circle is left open here: the build that comes first says which image it misses.
+            open.push(name.to_owned());
+            for other in build.services().filter(|other| project.services.contains_key(*other)) {
+                if !open.iter().any(|open| open == other) {
+                    after.extend(self.image(other, open)?);
+                }
+            }
+            open.pop();
+        }
+        let step = self.plan.add(action, after, cause.to_owned());
+        self.made.insert(key, step);
+        Ok(Some(step))
     }
 }
 

@@ -1,0 +1,87 @@
+//! `compose build`: every attribute of `build:`, and services that are built from each other.
+
+use crate::support::World;
+
+const EVERYTHING: &str = r#"
+name: every
+services:
+  web:
+    image: every-web
+    build:
+      context: web
+      dockerfile: Dockerfile.web
+      target: done
+      args: { FLAVOUR: salt }
+      labels: { org.example.kind: page }
+      tags: ["every-web:second"]
+      network: none
+      shm_size: 1m
+      ulimits: { nofile: 123 }
+      extra_hosts: ["db.test:10.1.2.3"]
+      platforms: ["linux/amd64"]
+      additional_contexts:
+        files: ./files
+        base: service:base
+      secrets: [token]
+      no_cache_filter: [other]
+      isolation: default
+  base:
+    build:
+      dockerfile_inline: |
+        FROM busybox
+        RUN echo ground > /ground
+secrets:
+  token: { environment: TOKEN_OF_THE_TEST }
+"#;
+
+const WEB: &str = r#"FROM base AS done
+ARG FLAVOUR
+COPY --from=files file /
+RUN --mount=type=secret,id=token (echo $FLAVOUR; cat /ground /file; wc -c < /run/secrets/token; stat -f -c %b /dev/shm; ulimit -n; \
+    grep -c db.test /etc/hosts; ls /sys/class/net) > /seen
+FROM done AS never
+RUN exit 1
+"#;
+
+/// What a service's `build:` says is what its image shows; what it is built from is built before.
+#[test]
+fn every_attribute_of_build_is_carried_out() {
+    let world = World::with_file(EVERYTHING);
+    world.file("web/Dockerfile.web", WEB);
+    world.file("files/file", "file\n");
+    let program = crate::support::program();
+    let build = format!("TOKEN_OF_THE_TEST=secret {} compose build web", program.display());
+    let told = world.outside(&["sh", "-c", &build]).succeeds();
+    assert!(!told.stderr.contains("not carried out"), "{}", told.told());
+    let seen = world.coracle("run --rm every-web cat /seen").succeeds();
+    assert_eq!(seen.stdout, "salt\nground\nfile\n6\n256\n123\n1\nlo\n");
+    let labels = world.coracle("inspect --format {{.Config.Labels}} every-web:second").succeeds();
+    labels.says("org.example.kind:page");
+}
+
+/// A stage that two services have in common is built once, and both are built at the same time.
+#[test]
+fn what_services_share_is_built_once() {
+    let stage = "FROM busybox AS shared\nRUN cat /proc/sys/kernel/random/uuid > /shared\n";
+    let world = World::with_file(
+        "name: pair\nservices:\n  one: { build: { context: ., target: one } }\n  two: { build: { context: ., target: two } }\n",
+    );
+    world.file("Dockerfile", &format!("{stage}FROM shared AS one\nRUN echo 1 > /own\nFROM shared AS two\nRUN echo 2 > /own\n"));
+    world.run("build").succeeds();
+    let inside = |image: &str| world.coracle(&format!("run --rm {image} cat /shared /own")).succeeds().stdout;
+    let (one, two) = (inside("pair-one"), inside("pair-two"));
+    assert_eq!(one.lines().next(), two.lines().next());
+    assert_eq!((one.lines().nth(1), two.lines().nth(1)), (Some("1"), Some("2")));
+}
+
+/// What cannot be is refused by name, before anything is built.
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let world = World::with_file("name: no\nservices:\n  one: { build: { context: ., isolation: hyperv } }\n");
+    world.file("Dockerfile", "FROM busybox\nCMD sleep\n");
+    world.run("build").exits_with(1).complains("cannot build service `one`").complains("build.isolation: hyperv");
+    world.file("compose.yaml", "name: no\nservices:\n  one: { build: { context: https://127.0.0.1:9/x.tar.gz } }\n");
+    world.run("build").exits_with(1).complains("cannot fetch `https://127.0.0.1:9/x.tar.gz`");
+    world.file("compose.yaml", "name: no\nservices:\n  one: { build: . }\n");
+    world.run("build --check").exits_with(1).says("one:").says("JSONArgsRecommended");
+}
