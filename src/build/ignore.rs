@@ -10,7 +10,7 @@ use crate::build::glob;
 
 /// The patterns of an ignore file, in order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Patterns {
+pub struct Patterns {
     patterns: Vec<Pattern>,
     exceptions: bool,
 }
@@ -37,7 +37,7 @@ enum How {
 pub(super) struct Matched(Vec<bool>);
 
 /// Reads the lines of an ignore file.
-pub(super) fn lines(text: &str) -> Vec<String> {
+pub fn lines(text: &str) -> Vec<String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.lines().filter_map(line).collect()
 }
@@ -64,7 +64,7 @@ impl Patterns {
     ///
     /// # Errors
     /// Names the pattern that cannot be understood.
-    pub(super) fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Patterns, String> {
+    pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Patterns, String> {
         let mut all = Patterns::default();
         for pattern in patterns {
             let pattern = pattern.as_ref().trim();
@@ -96,7 +96,7 @@ impl Patterns {
     }
 
     /// Whether something below a matched directory may not match.
-    pub(super) fn has_exceptions(&self) -> bool {
+    pub fn has_exceptions(&self) -> bool {
         self.exceptions
     }
 
@@ -122,7 +122,7 @@ impl Patterns {
     }
 
     /// Whether a path, or a directory above it, matches.
-    pub(super) fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         let mut matched = false;
         for pattern in &self.patterns {
             if pattern.exception != matched {

@@ -63,6 +63,8 @@ use crate::failure::Result;
 use crate::image::ImageConfig;
 use crate::place::Home;
 
+pub use ignore::Patterns;
+pub use ignore::lines as ignore_lines;
 pub use lint::Warning;
 pub use questions::Argument;
 pub use questions::Checked;

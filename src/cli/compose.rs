@@ -29,6 +29,7 @@ mod up;
 mod version;
 mod volumes;
 mod wait;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -259,6 +260,8 @@ enum Verb {
     Volumes(volumes::Command),
     /// Wait until the containers of services have ended
     Wait(wait::Command),
+    /// Watch files and do what services want done about their changes
+    Watch(watch::Command),
 }
 
 impl Command {
@@ -306,6 +309,7 @@ impl Command {
             Verb::Version(command) => command.run(),
             Verb::Volumes(command) => command.run(home, flags),
             Verb::Wait(command) => command.run(home, flags),
+            Verb::Watch(command) => command.run(home, flags),
         }
     }
 }

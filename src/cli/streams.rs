@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::Sender;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -58,6 +58,8 @@ const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 /// Prints lines under names that are padded to one width.
 pub struct Printer {
     look: Look,
+    /// Of the longest name.
+    width: usize,
     prefixes: Vec<String>,
     /// Output without its line break yet, by source and stream.
     open: HashMap<(usize, u8), Vec<u8>>,
@@ -67,12 +69,19 @@ impl Printer {
     /// A printer for these sources, in this order.
     pub fn new(sources: &[Source], look: Look) -> Printer {
         let width = sources.iter().map(|source| source.name.len()).max().unwrap_or(0);
-        let prefix = |(at, source): (usize, &Source)| match (look.prefix, look.colour) {
+        let mut printer = Printer { look, width, prefixes: Vec::new(), open: HashMap::new() };
+        sources.iter().for_each(|source| printer.add(source));
+        printer
+    }
+
+    /// Takes one more source, numbered after those before it.
+    pub fn add(&mut self, source: &Source) {
+        let (at, width) = (self.prefixes.len(), self.width);
+        self.prefixes.push(match (self.look.prefix, self.look.colour) {
             (false, _) => String::new(),
             (true, false) => format!("{:width$}  | ", source.name),
             (true, true) => format!("\u{1b}[{}m{:width$}  | \u{1b}[0m", COLOURS[at % COLOURS.len()], source.name),
-        };
-        Printer { look, prefixes: sources.iter().enumerate().map(prefix).collect(), open: HashMap::new() }
+        });
     }
 
     /// Prints a stretch of output as soon as its line is whole.
@@ -139,9 +148,15 @@ pub fn print_there(home: &Home, sources: &[Source], range: LogRange, look: Look)
 
 /// Readers that follow logs, one thread each; they end with their containers or when this is dropped.
 pub struct Followers {
+    home: Home,
     news: Receiver<News>,
+    sender: Sender<News>,
     enough: Arc<AtomicBool>,
+    /// How many readers have not ended.
+    live: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
+    /// By number.
+    ids: Vec<String>,
 }
 
 impl Followers {
@@ -151,22 +166,55 @@ impl Followers {
     /// A log cannot be opened.
     pub fn begin(home: &Home, sources: &[Source], range: LogRange) -> Result<Followers> {
         let (sender, news) = channel();
-        let enough = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
-        for (at, source) in sources.iter().enumerate() {
-            let logs = container::logs(home, &source.id, range)?;
-            let reader = Follower { home: home.clone(), id: source.id.clone(), at, logs, news: sender.clone(), enough: enough.clone() };
-            threads.push(thread::spawn(move || reader.run()));
+        let (enough, live) = (Arc::default(), Arc::default());
+        let mut followers = Followers { home: home.clone(), news, sender, enough, live, threads: Vec::new(), ids: Vec::new() };
+        for source in sources {
+            followers.add(source, range)?;
         }
-        Ok(Followers { news, enough, threads })
+        Ok(followers)
     }
 
-    /// The next news, waited for no longer than `limit`; `Err(true)` if all have ended.
+    /// Begins to follow one more, numbered after those before it.
+    ///
+    /// # Errors
+    /// Its log cannot be opened.
+    pub fn add(&mut self, source: &Source, range: LogRange) -> Result<()> {
+        let logs = container::logs(&self.home, &source.id, range)?;
+        let reader = Follower {
+            home: self.home.clone(),
+            id: source.id.clone(),
+            at: self.threads.len(),
+            logs,
+            news: self.sender.clone(),
+            enough: self.enough.clone(),
+        };
+        self.ids.push(source.id.clone());
+        self.live.fetch_add(1, Ordering::SeqCst);
+        let live = self.live.clone();
+        self.threads.push(thread::spawn(move || {
+            reader.run();
+            live.fetch_sub(1, Ordering::SeqCst);
+        }));
+        Ok(())
+    }
+
+    /// The id of the container with this number.
+    pub fn id(&self, at: usize) -> &str {
+        &self.ids[at]
+    }
+
+    /// The next news, waited for no longer than `limit`.
+    ///
+    /// # Errors
+    /// There is none: nothing has happened, or all have ended.
     pub fn next(&self, limit: Duration) -> std::result::Result<News, Silence> {
-        self.news.recv_timeout(limit).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Silence::Nothing,
-            RecvTimeoutError::Disconnected => Silence::AllEnded,
-        })
+        // Asked before the news: what was sent before an end is then surely there.
+        let is_over = self.live.load(Ordering::SeqCst) == 0;
+        match self.news.recv_timeout(if is_over { Duration::ZERO } else { limit }) {
+            Ok(news) => Ok(news),
+            Err(_) if is_over => Err(Silence::AllEnded),
+            Err(_) => Err(Silence::Nothing),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod recipe;
 pub mod resource;
 pub mod short;
 mod up;
+pub mod watch;
 mod yaml;
 
 use std::path::PathBuf;

@@ -51,6 +51,8 @@ pub enum Owners {
     Kept,
     /// Ours.
     Ours,
+    /// This user's and group's.
+    These(u32, u32),
 }
 
 /// What a path leads to: a name in an open directory.
@@ -153,6 +155,33 @@ fn target((root, path): (&OwnedFd, &str), (source, from): (&Spot, Typed<'_>)) ->
         None if !is_directory && Typed(path).wants_directory() => Err(io::Error::other("there is no such directory to copy to")),
         _ => Ok((spot.parent, spot.name)),
     }
+}
+
+/// Removes what a path of a root names, trees included; what is not there is no error.
+///
+/// # Errors
+/// What cannot be removed.
+pub(super) fn remove(root: &OwnedFd, path: &Path) -> io::Result<()> {
+    match locate(root, path, Links::Kept) {
+        Ok(Spot { name, .. }) if name == "." => Err(io::Error::other("it is a root directory")),
+        Ok(Spot { parent, name, kind: Some(_) }) => remove_entry(&parent, &name),
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_entry(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        removed => return Ok(removed?),
+    }
+    let directory = open_directory(parent, name)?;
+    for child in names_in(&directory)? {
+        remove_entry(&directory, &child)?;
+    }
+    Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
 
 /// Copies all that is in a directory into another one, with all that the directory itself is.
@@ -276,17 +305,27 @@ impl Copier {
     }
 
     fn finish(&self, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> io::Result<()> {
-        if self.owners == Owners::Kept {
-            rustix::fs::fchown(to, Some(owner(stat)), Some(group(stat)))?; // before the mode: chown clears set-uid bits
+        if let Some((owner, group)) = self.owner_of(stat) {
+            rustix::fs::fchown(to, Some(owner), Some(group))?; // before the mode: chown clears set-uid bits
         }
         rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
         copy_xattrs((from, to), self.marks)?; // after the owner: chown clears capabilities
         Ok(rustix::fs::futimens(to, &times(stat))?)
     }
 
+    /// Whose the copy of a file is to be, if not ours.
+    fn owner_of(&self, stat: &Stat) -> Option<(Uid, Gid)> {
+        let (owner, group) = match self.owners {
+            Owners::Kept => (stat.st_uid, stat.st_gid),
+            Owners::Ours => return None,
+            Owners::These(owner, group) => (owner, group),
+        };
+        Some((Uid::from_raw(owner), Gid::from_raw(group)))
+    }
+
     fn finish_unopened(&self, (to, name): (&OwnedFd, &OsStr), stat: &Stat) -> io::Result<()> {
-        if self.owners == Owners::Kept {
-            rustix::fs::chownat(to, name, Some(owner(stat)), Some(group(stat)), AtFlags::SYMLINK_NOFOLLOW)?;
+        if let Some((owner, group)) = self.owner_of(stat) {
+            rustix::fs::chownat(to, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         Ok(rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -385,14 +424,6 @@ fn copy_xattrs((from, to): (&OwnedFd, &OwnedFd), marks: Marks) -> io::Result<()>
         }
     }
     Ok(())
-}
-
-fn owner(stat: &Stat) -> Uid {
-    Uid::from_raw(stat.st_uid)
-}
-
-fn group(stat: &Stat) -> Gid {
-    Gid::from_raw(stat.st_gid)
 }
 
 fn times(stat: &Stat) -> Timestamps {

@@ -73,6 +73,7 @@ pub use transfer::copy_in;
 pub use transfer::copy_out;
 pub use transfer::export;
 pub use transfer::pack;
+pub use transfer::sync;
 pub use transfer::unpack;
 pub use usage::Usage;
 pub use usage::usage;

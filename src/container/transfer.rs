@@ -1,8 +1,11 @@
 //! Files into a container and out of it: `cp`, `export`.
 
+use std::io;
 use std::io::Read;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::path::PathBuf;
 
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -11,6 +14,7 @@ use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
+use crate::runtime;
 
 use super::Container;
 use super::archives;
@@ -73,6 +77,37 @@ pub fn export(home: &Home, id: &str, sink: &mut (dyn Write + Send)) -> Result<()
     let container = load(home, id)?;
     let what = || format!("cannot export container `{}`", container.name);
     view::look_inside(home, &container, Mounts::Hidden, |root| archives::pack_all(root, sink).doing(what))
+}
+
+/// Makes paths in a container what paths of the host are: files are copied, directories made, what is not there is removed.
+/// The copies are the container's user's.
+///
+/// # Errors
+/// What could not be copied or removed.
+pub fn sync(home: &Home, id: &str, paths: &[(PathBuf, String)]) -> Result<()> {
+    let container = load(home, id)?;
+    view::look_inside(home, &container, Mounts::Shown, |root| {
+        let user = runtime::resolve_user(root, &container.wanted.user, &[])?;
+        let owners = Owners::These(user.uid, user.gid);
+        for (from, to) in paths {
+            sync_one(root, (from, to), owners).doing(|| format!("cannot copy `{}` to `{to}` of `{}`", from.display(), container.name))?;
+        }
+        Ok(())
+    })
+}
+
+fn sync_one(root: &OwnedFd, (from, to): (&Path, &str), owners: Owners) -> io::Result<()> {
+    let above = Path::new(to).parent().unwrap_or(Path::new("/"));
+    match std::fs::symlink_metadata(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => copy::remove(root, Path::new(to)),
+        Err(error) => Err(error),
+        Ok(found) if found.is_dir() => runtime::make_in_root(root, Path::new(to)).map(drop),
+        Ok(_) => {
+            drop(runtime::make_in_root(root, above)?);
+            let host = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            copy::copy((&host, &from.to_string_lossy()), (root, to), (Links::Kept, owners)).map(drop)
+        }
+    }
 }
 
 /// The host's `/`, as the thread that asks sees it.

@@ -36,4 +36,5 @@ mod restart;
 mod run;
 mod static_binary;
 mod up;
+mod watch;
 mod worlds;
