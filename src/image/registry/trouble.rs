@@ -131,6 +131,13 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Why a request could not be sent, or its answer not be read.
 pub fn of_request(error: &reqwest::Error) -> Trouble {
     let text = deepest(error);
+    // What rustls says of an answer that is no TLS.
+    if text.contains("InvalidContentType") {
+        return Trouble::new(
+            Kind::Unreachable,
+            "it does not speak TLS; if it is to be trusted, name it with `insecure = true` in registries.conf",
+        );
+    }
     let kind = if error.is_timeout() && !error.is_connect() {
         Kind::Silent
     } else if text.contains("certificate") || text.contains("UnknownIssuer") || text.contains("CertNotValid") {
