@@ -58,8 +58,10 @@ pub use compression::Compression;
 pub use credentials::Filed;
 pub use login::LoggedIn;
 pub use pack::Packing;
+pub use pull::peek;
 pub use web::WebAnswer;
 pub use web::WebRequest;
+pub use web::fetch;
 
 /// An image in the store.
 #[derive(Debug, Clone)]
@@ -283,22 +285,6 @@ pub fn logout(home: &Home, registry: &str) -> Result<bool> {
 /// Not the name of a registry.
 pub fn registry_of(text: &str) -> Result<String> {
     login::registry_of(text)
-}
-
-/// Looks at an image's configuration, which is fetched if the image is not here; its layers are not, and the store stays as it is.
-///
-/// # Errors
-/// As [`pull()`].
-pub fn peek(home: &Home, name: &str, platform: Option<&str>, watch: &dyn Watch) -> Result<Image> {
-    pull::peek(home, name, platform, watch)
-}
-
-/// Fetches what lies behind an address of the web, and writes it to `into`; redirects are followed.
-///
-/// # Errors
-/// Nobody answers there, or with something else than the file.
-pub fn fetch(home: &Home, request: &WebRequest, into: &mut dyn std::io::Write) -> Result<WebAnswer> {
-    web::fetch(home, request, into)
 }
 
 /// Writes images as a tar archive that `docker load` reads, an OCI layout at the same time. A name without a tag means all its tags.

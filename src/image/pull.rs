@@ -92,8 +92,11 @@ pub(super) fn remote_tags(home: &Home, text: &str) -> Result<Vec<String>> {
     Err(last)
 }
 
-/// See [`super::peek`].
-pub(super) fn peek(home: &Home, text: &str, platform: Option<&str>, watch: &dyn Watch) -> Result<Image> {
+/// Looks at an image's configuration, which is fetched if the image is not here; its layers are not, and the store stays as it is.
+///
+/// # Errors
+/// As [`super::pull()`].
+pub fn peek(home: &Home, text: &str, platform: Option<&str>, watch: &dyn Watch) -> Result<Image> {
     let name = Reference::parse(text)?.or_latest();
     let wanted = platform.map_or_else(|| Ok(Platform::of_host()), Platform::parse)?;
     let pull = Pull { home, name, platform: wanted, strict: platform.is_some(), watch };

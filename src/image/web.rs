@@ -59,8 +59,11 @@ enum Attempt {
     Again(String),
 }
 
-/// See [`super::fetch`].
-pub(super) fn fetch(home: &Home, request: &WebRequest, into: &mut dyn Write) -> Result<WebAnswer> {
+/// Fetches what lies behind an address of the web, and writes it to `into`; redirects are followed.
+///
+/// # Errors
+/// Nobody answers there, or with something else than the file.
+pub fn fetch(home: &Home, request: &WebRequest, into: &mut dyn Write) -> Result<WebAnswer> {
     install_tls(home)?;
     let cannot = || format!("cannot fetch `{}`", request.url);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(cannot)?;
