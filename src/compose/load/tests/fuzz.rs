@@ -138,7 +138,10 @@ impl Dice {
         match self.throw(6) {
             0 | 1 => text.insert_str(one, PIECES[self.throw(PIECES.len())]),
             2 => text.replace_range(range, PIECES[self.throw(PIECES.len())]),
-            3 => text.insert_str(two, &text[range].to_owned()),
+            3 => {
+                let copy = text[range].to_owned();
+                text.insert_str(two, &copy);
+            }
             4 => text.replace_range(range, ""),
             _ => {
                 let lines: Vec<&str> = other.lines().collect();
