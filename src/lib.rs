@@ -32,6 +32,7 @@
 //! ```text
 //! guardian (child sub-reaper; sleeps in waitid)
 //! ├── supervisor (one epoll loop: logs, restarts, health, names, published ports)
+//! │   └── relays, each for a container whose port somebody uses that the firewall cannot lead there; they end when it is quiet
 //! └── containers, each cloned by the supervisor; orphans of a killed supervisor come to the guardian
 //!
 //! build (a thread for each stage)

@@ -75,7 +75,7 @@ pub fn plug(text: &str) -> Result<Plug, String> {
             "alias" => plug.aliases.push(value.to_owned()),
             "ip" => plug.address = Some(address(value)?),
             "ip6" => plug.ipv6_address = Some(value.parse().map_err(|_| format!("`{value}` is no IPv6 address"))?),
-            "link-local-ip" => plug.link_local.push(address(value)?),
+            "link-local-ip" => plug.link_local.push(value.parse().map_err(|_| format!("`{value}` is no address"))?),
             "mac-address" => plug.mac = Some(short::mac(value)?),
             "gw-priority" => plug.gateway_priority = value.parse().map_err(|_| format!("`{value}` is no number"))?,
             "driver-opt" => match value.strip_prefix("com.docker.network.endpoint.sysctls=") {

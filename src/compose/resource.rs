@@ -61,22 +61,22 @@ pub fn uncarried_of_network(key: &str, network: &Network) -> Vec<String> {
     keys.extend(driver.map(|driver| format!("ipam.driver: {driver}")));
     let options = ipam.and_then(|ipam| ipam.get("options")).and_then(Value::as_object);
     keys.extend(options.filter(|options| !options.is_empty()).map(|_| "ipam.options".to_owned()));
-    keys.into_iter().map(|what| format!("network `{key}`: `{what}` is not carried out")).collect()
+    let mut told: Vec<String> = keys.into_iter().map(|what| format!("network `{key}`: `{what}` is not carried out")).collect();
+    for config in configs(network) {
+        let (switch, usual) = if config.is_ipv6() { ("enable_ipv6", false) } else { ("enable_ipv4", true) };
+        if !is_on(network, switch, usual) {
+            let subnet = config.subnet.as_deref().unwrap_or("ipam.config");
+            told.push(format!("network `{key}`: `{subnet}` is left out, as `{switch}` is not on"));
+        }
+    }
+    told
 }
 
 /// The families of addresses that a network is to have, and what of them.
 fn addresses(network: &Network) -> Result<(Option<WantedAddresses>, Option<WantedAddresses>)> {
     let mut ipv4 = is_on(network, "enable_ipv4", true).then(WantedAddresses::default);
     let mut ipv6 = is_on(network, "enable_ipv6", false).then(WantedAddresses::default);
-    for config in network.ipam.as_ref().and_then(|ipam| ipam.get("config")).and_then(Value::as_array).into_iter().flatten() {
-        let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);
-        let reserved = config.get("aux_addresses").and_then(Value::as_object).into_iter().flatten();
-        let wanted = WantedAddresses {
-            subnet: text("subnet"),
-            gateway: text("gateway"),
-            range: text("ip_range"),
-            reserved: reserved.filter_map(|(what, address)| Some((what.clone(), address.as_str()?.to_owned()))).collect(),
-        };
+    for wanted in configs(network) {
         let family = if wanted.is_ipv6() { &mut ipv6 } else { &mut ipv4 };
         match family {
             Some(place) if *place != WantedAddresses::default() => {
@@ -84,10 +84,25 @@ fn addresses(network: &Network) -> Result<(Option<WantedAddresses>, Option<Wante
                 return Err(Failure::new(format!("a network can have one subnet of {name}, not several")));
             }
             Some(place) => *place = wanted,
-            None => {} // as Docker does: what is not turned on is not looked at
+            None => {} // as Docker does; it is told by `uncarried_of_network`
         }
     }
     Ok((ipv4, ipv6))
+}
+
+fn configs(network: &Network) -> Vec<WantedAddresses> {
+    let configs = network.ipam.as_ref().and_then(|ipam| ipam.get("config")).and_then(Value::as_array).into_iter().flatten();
+    let read = |config: &Value| {
+        let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);
+        let reserved = config.get("aux_addresses").and_then(Value::as_object).into_iter().flatten();
+        WantedAddresses {
+            subnet: text("subnet"),
+            gateway: text("gateway"),
+            range: text("ip_range"),
+            reserved: reserved.filter_map(|(what, address)| Some((what.clone(), address.as_str()?.to_owned()))).collect(),
+        }
+    };
+    configs.map(read).collect()
 }
 
 fn is_on(network: &Network, key: &str, usual: bool) -> bool {
@@ -139,6 +154,7 @@ mod tests {
         assert_eq!(addresses(&network(json!({ "enable_ipv4": false, "enable_ipv6": true }))).unwrap(), (None, usual.clone()));
         let off = network(json!({ "ipam": { "config": [{ "subnet": "fd00::/64" }] } }));
         assert_eq!(addresses(&off).unwrap(), (usual, None), "a subnet does not turn its family on");
+        assert_eq!(uncarried_of_network("off", &off), ["network `off`: `fd00::/64` is left out, as `enable_ipv6` is not on"]);
         let twice = network(json!({ "ipam": { "config": [{ "subnet": "10.1.0.0/16" }, { "subnet": "10.2.0.0/16" }] } }));
         assert!(addresses(&twice).unwrap_err().to_string().contains("one subnet of IPv4, not several"));
     }

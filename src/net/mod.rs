@@ -176,9 +176,9 @@ pub struct Plug {
     /// A fixed address of IPv6.
     #[serde(default)]
     pub ipv6_address: Option<Ipv6Addr>,
-    /// More addresses, of 169.254.0.0/16.
+    /// More addresses, of 169.254.0.0/16 or fe80::/64.
     #[serde(default)]
-    pub link_local: Vec<Ipv4Addr>,
+    pub link_local: Vec<IpAddr>,
     /// Docker's for the address if None.
     #[serde(default)]
     pub mac: Option<[u8; 6]>,
@@ -227,6 +227,9 @@ pub struct Plugged {
     pub ipv4: Option<Assigned<Ipv4Addr>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Assigned<Ipv6Addr>>,
+    /// The highest has the default route; of several the first.
+    #[serde(default)]
+    pub gateway_priority: i64,
     pub mac: [u8; 6],
 }
 

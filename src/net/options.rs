@@ -23,7 +23,7 @@ pub(super) struct Options {
 }
 
 /// The options that are carried out, and those that ask for what is so anyway.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 8] = [
     "com.docker.network.bridge.name",
     "com.docker.network.driver.mtu",
     "com.docker.network.bridge.enable_icc",
@@ -31,12 +31,13 @@ const KNOWN: [&str; 7] = [
     "com.docker.network.container_iface_prefix",
     "com.docker.network.bridge.default_bridge",
     "com.docker.network.bridge.gateway_mode_ipv4",
+    "com.docker.network.bridge.gateway_mode_ipv6",
 ];
 
 /// The options that are not carried out, by name and value.
 pub fn unknown_options(options: &BTreeMap<String, String>) -> Vec<String> {
     let is_done = |name: &str, value: &str| match name {
-        "com.docker.network.bridge.gateway_mode_ipv4" => matches!(value, "" | "nat"),
+        "com.docker.network.bridge.gateway_mode_ipv4" | "com.docker.network.bridge.gateway_mode_ipv6" => matches!(value, "" | "nat"),
         "com.docker.network.bridge.default_bridge" => true,
         _ => KNOWN.contains(&name),
     };

@@ -35,9 +35,6 @@ use crate::state;
 /// `lo` is the first link of every network namespace (LOOPBACK_IFINDEX, include/net/flow.h).
 const LOOPBACK: Link = Link { index: 1, mtu: 65536, is_up: false };
 
-/// Docker's for more addresses of a link.
-const LINK_LOCAL_PREFIX: u8 = 16;
-
 /// Plugs a container's network namespace into networks, in order: `eth0` on the first; the first with a way out has
 /// the default route, for each family of addresses, unless a plug says otherwise.
 ///
@@ -59,7 +56,7 @@ pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plu
         container.plug_one(place, plug).doing(|| format!("cannot plug the container into network `{}`", plug.network))
     });
     let plugged = plugged.collect::<Result<Vec<Plugged>>>().and_then(|plugged| {
-        for gateway in ways_out(plugs, &plugged) {
+        for gateway in ways_out(&plugged) {
             link::add_default_route(container.guest, gateway).doing(|| "cannot set the default route")?;
         }
         let number = namespace::number(netns).doing(|| "cannot look at the container's network namespace")?;
@@ -74,13 +71,18 @@ pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plu
 }
 
 /// The gateway of each family: that of the highest priority, of several the first.
-fn ways_out(plugs: &[Plug], plugged: &[Plugged]) -> impl Iterator<Item = IpAddr> {
-    let mut ranked: Vec<(i64, &Plugged)> = plugs.iter().map(|plug| -plug.gateway_priority).zip(plugged).collect();
-    ranked.sort_by_key(|(rank, _)| *rank); // stable
-    let plugged: Vec<&Plugged> = ranked.into_iter().map(|(_, plugged)| plugged).collect();
+fn ways_out(plugged: &[Plugged]) -> impl Iterator<Item = IpAddr> {
+    let plugged = by_rank(plugged);
     let ipv4 = plugged.iter().find_map(|plugged| plugged.ipv4.and_then(|assigned| assigned.gateway));
     let ipv6 = plugged.iter().find_map(|plugged| plugged.ipv6.and_then(|assigned| assigned.gateway));
     ipv4.map(IpAddr::from).into_iter().chain(ipv6.map(IpAddr::from))
+}
+
+/// Plugs in the order in which they are looked at for a way out.
+pub(super) fn by_rank(plugged: &[Plugged]) -> Vec<&Plugged> {
+    let mut ranked: Vec<&Plugged> = plugged.iter().collect();
+    ranked.sort_by_key(|plugged| -plugged.gateway_priority); // stable
+    ranked
 }
 
 /// A container on its way into its networks.
@@ -99,6 +101,10 @@ impl Container<'_> {
         let bridge = bridge(self.home, self.host, &network)?;
         let options = options::read(&network.options)?;
         let mut plugged = plugged(&network, &addresses)?;
+        if let (Some(address), None) = (plug.link_local.iter().find(|address| address.is_ipv6()), plugged.ipv6) {
+            return Err(Failure::new(format!("cannot have address {address}: network `{}` has no IPv6", network.name)));
+        }
+        plugged.gateway_priority = plug.gateway_priority;
         plugged.interface = plug.interface.clone().unwrap_or_else(|| format!("{}{place}", options.interface));
         plugged.mac = plug.mac.unwrap_or(plugged.mac);
         self.make_pair(place, bridge, &plugged).doing(|| "cannot make the veth pair")?;
@@ -144,7 +150,8 @@ impl Container<'_> {
             link::add_address(self.guest, link, assigned.address.into(), assigned.prefix)?;
         }
         for address in &plug.link_local {
-            link::add_address(self.guest, link, (*address).into(), LINK_LOCAL_PREFIX)?;
+            let prefix = if address.is_ipv4() { 16 } else { 64 };
+            link::add_address(self.guest, link, *address, prefix)?;
         }
         link::set_up(self.guest, link)
     }
@@ -158,6 +165,7 @@ fn plugged(network: &Network, addresses: &[IpAddr]) -> Result<Plugged> {
     Ok(Plugged {
         network: network.name.clone(),
         interface: String::new(),
+        gateway_priority: 0,
         ipv4: ipv4.zip(network.ipv4.as_ref()).map(|(address, of)| assigned(network, of, address)),
         ipv6: ipv6.zip(network.ipv6.as_ref()).map(|(address, of)| assigned(network, of, address)),
         mac: hardware_address(*first),

@@ -27,6 +27,7 @@ use super::firewall;
 use super::holder;
 use super::holder::Holder;
 use super::nftables::Element;
+use super::plug::by_rank;
 use super::record;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -195,10 +196,12 @@ impl Port {
 }
 
 impl Target {
-    /// Where the ports of a container that is plugged in so lead to: by a network that has a way out, if there is one.
+    /// Where the ports of a container that is plugged in so lead to: by the network that
+    /// it has its default route by, so that answers go the way that questions come; if it has none, by the first.
     pub fn of(plugged: &[Plugged]) -> Target {
-        let ipv4 = plugged.iter().filter_map(|plugged| plugged.ipv4);
-        let ipv6 = plugged.iter().filter_map(|plugged| plugged.ipv6);
+        let ranked = by_rank(plugged);
+        let ipv4 = ranked.iter().filter_map(|plugged| plugged.ipv4);
+        let ipv6 = ranked.iter().filter_map(|plugged| plugged.ipv6);
         Target {
             ipv4: ipv4.clone().find(|assigned| assigned.gateway.is_some()).or(ipv4.clone().next()).map(|assigned| assigned.address),
             ipv6: ipv6.clone().find(|assigned| assigned.gateway.is_some()).or(ipv6.clone().next()).map(|assigned| assigned.address),

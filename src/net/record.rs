@@ -22,6 +22,9 @@ use crate::place::Home;
 use crate::state;
 use crate::state::Lock;
 
+/// RFC 8200, 5; a link with less has no IPv6.
+const LEAST_IPV6_MTU: u32 = 1280;
+
 /// The link of [`DEFAULT_NETWORK`].
 const DEFAULT_BRIDGE: &str = "coracle0";
 
@@ -154,6 +157,9 @@ fn create_locked(home: &Home, wanted: &Wanted) -> Result<Network> {
         if is_taken {
             return Err(Failure::new(format!("there is a link `{name}` already")).hint("choose another `com.docker.network.bridge.name`"));
         }
+    }
+    if let (Some(mtu), Some(_)) = (settings.mtu.filter(|mtu| *mtu < LEAST_IPV6_MTU), &wanted.ipv6) {
+        return Err(Failure::new(format!("an MTU of {mtu} is too small for IPv6, which needs {LEAST_IPV6_MTU}")));
     }
     let (ipv4, ipv6) = choice::choose(&mut channel, &others, wanted)?;
     let id = state::random_hex();

@@ -1,5 +1,6 @@
 //! `--network`, `-p`, `--dns` and their like.
 
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
@@ -31,9 +32,9 @@ pub struct NetworkOptions {
     /// The hardware address
     #[arg(long, value_name = "ADDRESS", value_parser = short::mac)]
     mac_address: Option<[u8; 6]>,
-    /// One more address, of 169.254.0.0/16
+    /// One more address, of 169.254.0.0/16 or fe80::/64
     #[arg(long, value_name = "ADDRESS")]
-    link_local_ip: Vec<Ipv4Addr>,
+    link_local_ip: Vec<IpAddr>,
     /// A name that others on the network find it by
     #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
     network_alias: Vec<String>,

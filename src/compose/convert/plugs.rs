@@ -1,6 +1,6 @@
 //! How a service's containers are plugged into networks.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -59,7 +59,7 @@ fn describe(plug: &mut Plug, settings: &ServiceNetwork) -> Result<()> {
     plug.address = text(&settings.ipv4_address).map(|text| fixed_address(&text, "IPv4")).transpose()?;
     let ipv6_address = settings.rest.get("ipv6_address").and_then(Value::as_str).filter(|text| !text.is_empty());
     plug.ipv6_address = ipv6_address.map(|text| fixed_address(text, "IPv6")).transpose()?;
-    plug.link_local = settings.link_local_ips.iter().map(|text| fixed_address::<Ipv4Addr>(text, "IPv4")).collect::<Result<_>>()?;
+    plug.link_local = settings.link_local_ips.iter().map(|text| fixed_address::<IpAddr>(text, "IPv4 or IPv6")).collect::<Result<_>>()?;
     plug.mac = text(&settings.mac_address).map(|text| mac(&text)).transpose()?;
     plug.interface = text(&settings.interface_name);
     if let Some(name) = plug.interface.as_ref().filter(|name| !net::is_link_name(name)) {
@@ -78,7 +78,7 @@ fn mac(text: &str) -> Result<[u8; 6]> {
 }
 
 fn fixed_address<A: FromStr>(text: &str, family: &str) -> Result<A> {
-    text.parse().map_err(|_| Failure::new(format!("cannot use the address `{text}`")).because(format!("it is no {family} address")))
+    text.parse().map_err(|_| Failure::new(format!("cannot use the address `{text}`")).because(format!("it is no address of {family}")))
 }
 
 /// The ports that `expose` names, one by one: `3000-3002/udp`.

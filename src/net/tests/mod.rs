@@ -29,6 +29,7 @@ use crate::place::Home;
 
 mod idle;
 mod ipv6;
+mod ipv6_ports;
 mod names;
 mod plug;
 mod ports;
