@@ -58,6 +58,10 @@ pub(super) struct Pair<'a> {
     pub(super) mac: [u8; 6],
 }
 
+/// A veth uses one queue unless it is told otherwise, but has room for one for each CPU: then the kernel gives up the others, for each
+/// end after a grace period of RCU (veth_init_queues, drivers/net/veth.c).
+const ONE_QUEUE: LinkAttribute = LinkAttribute::NumTxQueues(1);
+
 /// The MTU where no route leads out.
 const USUAL_MTU: u32 = 1500;
 
@@ -96,11 +100,13 @@ pub(super) fn create_pair(channel: &mut Channel, pair: &Pair<'_>) -> io::Result<
         .address(pair.mac.to_vec())
         .mtu(pair.bridge.mtu)
         .setns_by_fd(pair.netns.as_raw_fd())
+        .append_extra_attribute(ONE_QUEUE)
         .build();
     let message = LinkVeth::new(pair.host_end, pair.container_end)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
         .controller(pair.bridge.index)
         .mtu(pair.bridge.mtu)
+        .append_extra_attribute(ONE_QUEUE)
         .up()
         .build();
     channel.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
