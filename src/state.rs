@@ -1,10 +1,12 @@
 //! Records on disk: each is made whole elsewhere and moved into place, so a crash leaves the old or the new.
 
+use std::collections::HashSet;
 use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -180,6 +182,34 @@ pub fn empty_trash(home: &Home) {
             let _ = fs::remove_dir_all(grave.path()).or_else(|_| fs::remove_file(grave.path()));
         }
     }
+}
+
+/// Whether there is something that [`empty_trash`] would delete.
+pub fn has_trash(home: &Home) -> bool {
+    fs::read_dir(home.trash()).is_ok_and(|mut graves| graves.next().is_some())
+}
+
+/// What a tree takes of the disk, in bytes: files with several names count once, holes not at all. What cannot be read,
+/// or goes meanwhile, does not count.
+pub fn weight(tree: &Path) -> u64 {
+    let (mut sum, mut seen) = (0, HashSet::new());
+    let mut waiting = vec![tree.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            // Of the entry itself: a symbolic link is not followed.
+            let Ok(found) = entry.metadata() else { continue };
+            if found.nlink() > 1 && !found.is_dir() && !seen.insert((found.dev(), found.ino())) {
+                continue;
+            }
+            if found.is_dir() {
+                waiting.push(entry.path());
+            } else {
+                sum += found.blocks() * 512;
+            }
+        }
+    }
+    sum
 }
 
 /// 64 random hexadecimal digits, as Docker makes container ids.

@@ -16,6 +16,7 @@
 mod agent;
 mod chain;
 mod changes;
+mod cleaning;
 mod command;
 mod config;
 mod context;
@@ -63,6 +64,9 @@ use crate::failure::Result;
 use crate::image::ImageConfig;
 use crate::place::Home;
 
+pub use cleaning::CacheEntry;
+pub use cleaning::CacheKind;
+pub use cleaning::Pruning;
 pub use ignore::Patterns;
 pub use ignore::lines as ignore_lines;
 pub use lint::Warning;
@@ -96,6 +100,7 @@ pub trait Watch: crate::image::Watch {
 /// All faults of the Dockerfile at their lines; a RUN that failed, with its line and exit status; a missing COPY source.
 /// Nothing is tagged then.
 pub fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Built> {
+    let _arriving = crate::image::arriving(home)?;
     whole::build(home, wanted, watch)
 }
 
@@ -121,6 +126,22 @@ pub fn outline(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Outlin
 /// As [`outline`].
 pub fn targets(home: &Home, wanted: &Wanted) -> Result<Vec<Target>> {
     questions::targets(home, wanted)
+}
+
+/// What builds keep for the next time.
+///
+/// # Errors
+/// The records cannot be read.
+pub fn cache(home: &Home) -> Result<Vec<CacheEntry>> {
+    cleaning::cache(home)
+}
+
+/// Removes what builds keep for the next time, and says what; none if something is being built or pulled.
+///
+/// # Errors
+/// The records cannot be read or written.
+pub fn prune(home: &Home, wanted: &Pruning) -> Result<Option<Vec<CacheEntry>>> {
+    cleaning::prune(home, wanted)
 }
 
 /// The configuration after `--change` of `commit` and `import`: instructions of a Dockerfile that make no layer.

@@ -14,6 +14,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -90,6 +91,35 @@ pub(super) fn find_step(home: &Home, key: &str) -> Option<StepRecord> {
 /// The store cannot be written.
 pub(super) fn store_step(home: &Home, key: &str, record: &StepRecord) -> Result<()> {
     state::write_json(&step_path(home, key), record)
+}
+
+/// All steps that are remembered: key, record, and when it was written, in nanoseconds since 1970.
+pub(super) fn steps(home: &Home) -> Vec<(String, StepRecord, u64)> {
+    let Ok(entries) = fs::read_dir(home.build().join("steps")) else { return Vec::new() };
+    let read = |entry: fs::DirEntry| {
+        let key = entry.file_name().to_str()?.strip_suffix(".json")?.to_owned();
+        let written = entry.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        let record: StepRecord = state::find_json(&entry.path()).ok()??;
+        Some((key, record, u64::try_from(written.as_nanos()).ok()?))
+    };
+    entries.flatten().filter_map(read).collect()
+}
+
+/// Forgets the steps that came to these layers; one that stays costs nothing.
+pub(super) fn forget(home: &Home, layers: &[String]) {
+    for (key, record, _) in steps(home) {
+        if layers.iter().any(|layer| record.layer.diff_id.ends_with(layer.as_str())) {
+            let _ = fs::remove_file(step_path(home, &key));
+        }
+    }
+}
+
+/// Forgets what is known of files, contents and images, but no step.
+///
+/// # Errors
+/// A directory cannot be removed.
+pub(super) fn forget_notes(home: &Home) -> Result<()> {
+    ["contents", "images", "files"].iter().try_for_each(|kind| state::discard(home, &home.build().join(kind)))
 }
 
 /// A small fact that never changes once it is known.

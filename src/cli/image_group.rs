@@ -7,11 +7,16 @@ use crate::cli;
 use crate::cli::Outcome;
 use crate::cli::inspect::Kind;
 use crate::cli::inspect::Query;
+use crate::cli::listing;
+use crate::cli::listing::Filter;
 use crate::cli::out;
 use crate::cli::rmi;
+use crate::cli::sweep;
+use crate::failure::Result;
 use crate::image;
 use crate::image::Listed;
 use crate::place::Home;
+use crate::units;
 
 // One is made in a process, so its size is of no account.
 #[allow(clippy::large_enum_variant)]
@@ -69,6 +74,9 @@ pub struct Prune {
     /// Also those that have a name but no container
     #[arg(short, long)]
     all: bool,
+    /// Only those: until=, label=, label!=, dangling=
+    #[arg(long, value_parser = listing::filter)]
+    filter: Vec<Filter>,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
@@ -76,30 +84,69 @@ pub struct Prune {
 
 impl Prune {
     pub fn run(self, home: &Home) -> Outcome {
-        let which = if self.all { "all images without a container" } else { "all images without a name" };
-        if !self.force && !out::confirmed(&format!("This will remove {which}. Continue?"))? {
+        listing::only_known(&self.filter, &["until", "label", "label!", "dangling"])?;
+        let named = self.filter.iter().any(|filter| filter.key == "dangling" && matches!(filter.value.as_str(), "false" | "0"));
+        let which = if self.all || named { Which::Unused } else { Which::Nameless };
+        if !self.force && !out::confirmed(&format!("WARNING! This will remove {}. Continue?", which.worded()))? {
             return Ok(1);
         }
-        remove_unneeded(home, |listed| self.all || listed.repository == "<none>")?;
+        let freed = remove_unneeded(home, which, &self.filter)?;
+        out::line(&format!("Total reclaimed space: {}", units::size_text(freed)))?;
+        sweep::begin(home);
         Ok(0)
     }
 }
 
-/// Removes the chosen images that no container was made from, and prints what went.
-///
-/// # Errors
-/// The store cannot be read. One that cannot be removed is said and left.
-pub fn remove_unneeded(home: &Home, chosen: impl Fn(&Listed) -> bool) -> crate::failure::Result<()> {
-    let in_use = rmi::in_use(home)?;
-    for listed in image::list(home)? {
-        if in_use.contains(&listed.id) || !chosen(&listed) {
-            continue;
-        }
-        let name = if listed.repository == "<none>" { listed.id.clone() } else { format!("{}:{}", listed.repository, listed.tag) };
-        match image::remove(home, &name, &in_use, false) {
-            Ok(removed) => removed.iter().try_for_each(|one| out::line(&rmi::worded(one)))?,
-            Err(failure) => out::say(&failure.to_string()),
+/// Which images nobody needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Nameless,
+    /// With a name, too, as long as no container was made from it.
+    Unused,
+}
+
+impl Which {
+    /// As the question to the user has it.
+    pub fn worded(self) -> &'static str {
+        match self {
+            Which::Nameless => "all images without a name",
+            Which::Unused => "all images without a container",
         }
     }
-    Ok(())
+}
+
+/// Removes images that no container was made from, and prints what went; how many bytes that frees.
+///
+/// # Errors
+/// The store cannot be read or written; a filter that cannot be understood.
+pub fn remove_unneeded(home: &Home, which: Which, filters: &[Filter]) -> Result<u64> {
+    let until = filters.iter().filter(|filter| filter.key == "until").map(|filter| units::moment(&filter.value));
+    let until = until.collect::<Result<Vec<_>>>()?.into_iter().min();
+    let is_old = |listed: &Listed| {
+        let created = listed.created.as_deref().and_then(|time| units::moment(time).ok()).unwrap_or_default();
+        until.is_none_or(|until| created < until)
+    };
+    let chosen =
+        |listed: &Listed| (which == Which::Unused || listed.repository == "<none>") && is_old(listed) && has_labels(home, listed, filters);
+    let gone = image::prune(home, &chosen, &|| rmi::in_use(home))?;
+    if !gone.changes.is_empty() {
+        out::line("Deleted Images:")?;
+        gone.changes.iter().try_for_each(|one| out::line(&rmi::worded(one).replacen('U', "u", 1).replacen('D', "d", 1)))?;
+        out::line("")?;
+    }
+    Ok(gone.freed)
+}
+
+fn has_labels(home: &Home, listed: &Listed, filters: &[Filter]) -> bool {
+    let mut wanted = filters.iter().filter(|filter| matches!(filter.key.as_str(), "label" | "label!")).peekable();
+    if wanted.peek().is_none() {
+        return true;
+    }
+    // One that is gone or cannot be read is not chosen.
+    let Ok(Some(found)) = image::find(home, &listed.id) else { return false };
+    let labels = found.config.config.labels.unwrap_or_default();
+    wanted.all(|filter| {
+        let has = listing::has_label(&filter.value, |name| labels.get(name).and_then(|value| value.as_str()));
+        has == (filter.key == "label")
+    })
 }

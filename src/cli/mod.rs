@@ -52,7 +52,10 @@ mod start;
 mod stats;
 mod stop;
 mod streams;
+mod sweep;
 mod system;
+mod system_check;
+mod system_df;
 mod table;
 mod tag;
 mod template;
@@ -77,7 +80,7 @@ type Outcome = Result<u8>;
 /// Parses the arguments, does what they say and returns the exit status.
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some(exit) = container::role(&args).or_else(|| crate::build::role(&args)) {
+    if let Some(exit) = container::role(&args).or_else(|| crate::build::role(&args)).or_else(|| sweep::role(&args)) {
         return exit;
     }
     match invocation::read(args) {

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::out;
+use crate::cli::sweep;
 use crate::container;
 use crate::failure::Result;
 use crate::image;
@@ -15,23 +16,26 @@ pub struct Command {
     /// Remove images that stopped containers were made from too; an image that is not there is no failure
     #[arg(short, long)]
     force: bool,
+    /// Taken for Docker's sake: there are no parents to delete
+    #[arg(long, hide = true)]
+    no_prune: bool,
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
 
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
-        let in_use = in_use(home)?;
         let mut status = 0;
         for name in &self.images {
-            match image::remove(home, name, &in_use, self.force) {
-                Ok(removed) => removed.iter().try_for_each(|one| out::line(&worded(one)))?,
+            match image::remove(home, name, &|| in_use(home), self.force) {
+                Ok(gone) => gone.changes.iter().try_for_each(|one| out::line(&worded(one)))?,
                 Err(failure) => {
                     out::say(&failure.to_string());
                     status = if self.force { status } else { failure.status() };
                 }
             }
         }
+        sweep::begin(home);
         Ok(status)
     }
 }

@@ -4,19 +4,30 @@ use clap::Args;
 use clap::Subcommand;
 
 use crate::cli::Outcome;
+use crate::cli::buildx;
 use crate::cli::container_group;
 use crate::cli::events;
 use crate::cli::image_group;
+use crate::cli::image_group::Which;
 use crate::cli::info::Info;
+use crate::cli::listing;
+use crate::cli::listing::Filter;
 use crate::cli::network;
 use crate::cli::out;
 use crate::cli::revive;
+use crate::cli::sweep;
+use crate::cli::system_check;
+use crate::cli::system_df;
 use crate::cli::volume;
 use crate::place::Home;
-use crate::state;
+use crate::units;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check the store of images against its digests
+    Check(system_check::Command),
+    /// Show what takes room on the disk
+    Df(system_df::Command),
     /// Show what happens
     Events(events::Command),
     /// Show what is known of the system
@@ -28,6 +39,8 @@ pub enum Command {
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         match self {
+            Command::Check(command) => command.run(home),
+            Command::Df(command) => command.run(home),
             Command::Events(command) => command.run(home),
             Command::Info(command) => command.run(home),
             Command::Prune(command) => command.run(home),
@@ -43,6 +56,9 @@ pub struct Prune {
     /// Anonymous volumes too
     #[arg(long)]
     volumes: bool,
+    /// Only images and what builds left: until=, label=, label!=
+    #[arg(long, value_parser = listing::filter)]
+    filter: Vec<Filter>,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
@@ -50,24 +66,31 @@ pub struct Prune {
 
 impl Prune {
     fn run(self, home: &Home) -> Outcome {
-        let mut what = vec!["all containers that do not run", "all networks that no container is on"];
-        what.push(if self.all { "all images without a container" } else { "all images without a name" });
+        listing::only_known(&self.filter, &["until", "label", "label!"])?;
+        let which = if self.all { Which::Unused } else { Which::Nameless };
+        let mut what = vec!["all containers that do not run", "all networks that no container is on", which.worded(), "unused build cache"];
         if self.volumes {
             what.push("all anonymous volumes that no container uses");
         }
-        if !self.force && !out::confirmed(&format!("This will remove\n  - {}\nContinue?", what.join("\n  - ")))? {
+        if !self.force && !out::confirmed(&format!("WARNING! This will remove:\n  - {}\nContinue?", what.join("\n  - ")))? {
             return Ok(1);
         }
         revive(home);
-        for id in container_group::remove_idle(home)? {
-            out::line(&id)?;
+        let mut freed = 0;
+        // A filter is for what has a time and labels of its own; Docker's for containers and networks are not ours yet.
+        if self.filter.is_empty() {
+            for id in container_group::remove_idle(home)? {
+                out::line(&id)?;
+            }
+            network::remove_unneeded(home)?;
         }
-        network::remove_unneeded(home)?;
-        image_group::remove_unneeded(home, |listed| self.all || listed.repository == "<none>")?;
-        if self.volumes {
+        freed += image_group::remove_unneeded(home, which, &self.filter)?;
+        if self.volumes && self.filter.is_empty() {
             volume::remove_unneeded(home, |volume| volume.anonymous)?;
         }
-        state::empty_trash(home);
+        freed += buildx::remove_unneeded(home, &self.filter)?;
+        out::line(&format!("Total reclaimed space: {}", units::size_text(freed)))?;
+        sweep::begin(home);
         Ok(0)
     }
 }

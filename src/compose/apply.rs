@@ -33,6 +33,7 @@ use crate::image::Policy;
 use crate::net;
 use crate::net::Port;
 use crate::place::Home;
+use crate::state;
 use crate::volume;
 
 pub use build::wanted as build_wanted;
@@ -311,6 +312,8 @@ fn remove_image(home: &Home, name: &str) -> Result<()> {
     if image::find(home, name)?.is_none() {
         return Ok(());
     }
-    let in_use: Vec<_> = crate::container::list(home)?.into_iter().flat_map(|container| container.wanted.images()).collect();
-    image::remove(home, name, &in_use, false).map(drop)
+    let in_use = || Ok(crate::container::list(home)?.into_iter().flat_map(|container| container.wanted.images()).collect());
+    image::remove(home, name, &in_use, false)?;
+    state::empty_trash(home);
+    Ok(())
 }

@@ -172,7 +172,9 @@ impl<'a> Watching<'a> {
         }
         watch.note(&format!("Rebuilding service(s) {} after changes were detected...", listed(services)));
         let name = |service: &String| labels::image_name(self.project, (service, &self.project.services[service]));
-        let before: Vec<_> = services.iter().filter_map(|service| image::find(self.home, &name(service)).ok().flatten()).collect();
+        let id = |service: &String| image::find(self.home, &name(service)).ok().flatten().map(|image| image.id);
+        // Only their ids: an image that somebody has found cannot be removed.
+        let before: Vec<String> = services.iter().filter_map(id).collect();
         let actions = services.iter().map(|service| Action::BuildImage { service: service.clone(), image: name(service) }).collect();
         up::bring_images(self.home, self.project, actions, (manner.clone(), watch))?;
         watch.note(&format!("service(s) {} successfully built", listed(services)));
@@ -185,10 +187,10 @@ impl<'a> Watching<'a> {
         up::up(self.home, self.project, &options, (manner.clone(), watch))?;
         for old in before.iter().filter(|_| leftovers == Leftovers::Removed) {
             let listed = image::list(self.home)?;
-            if listed.iter().any(|image| image.id == old.id && image.repository == "<none>") {
-                let in_use: Vec<_> = container::list(self.home)?.into_iter().map(|container| container.wanted.image_id).collect();
+            if listed.iter().any(|image| image.id == *old && image.repository == "<none>") {
+                let in_use = || Ok(container::list(self.home)?.into_iter().flat_map(|container| container.wanted.images()).collect());
                 // One that somebody else needs stays.
-                let _ = image::remove(self.home, &old.id, &in_use, false);
+                let _ = image::remove(self.home, old, &in_use, false);
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::image::Hold;
 use crate::place::Home;
 use crate::state;
 use crate::units;
@@ -94,13 +95,14 @@ fn make(home: &Home, mut wanted: Wanted, undo: &mut Undo<'_>) -> Result<Containe
     volumes::fill(home, &wanted)?;
     let claim = names::claim(home, wanted.name.as_deref(), &id)?;
     wanted.name = Some(claim.name.clone());
-    let container = Container { version: record::VERSION, id, name: claim.name.clone(), created: units::now(), wanted };
+    let mut container = Container { version: record::VERSION, id, name: claim.name.clone(), created: units::now(), wanted };
     let bytes = serde_json::to_vec(&container).doing(|| format!("cannot write the record of `{}`", container.name))?;
     fs::write(draft.join("record.json"), bytes).doing(|| format!("cannot write the record of `{}`", container.name))?;
     make_private(&home.containers())?;
     let place = home.container(&container.id);
     fs::rename(&draft, &place).doing(|| format!("cannot make {}", place.display()))?;
     claim.keep();
+    container.wanted.hold = Hold::default();
     notes::note(home, &container, "create", &[]);
     Ok(container)
 }

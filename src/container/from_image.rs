@@ -31,6 +31,7 @@ pub fn from_image(image: &Image, name: &str, entrypoint: Option<Vec<String>>, co
         image: name.to_owned(),
         image_id: image.id.clone(),
         layers: image.layers.clone(),
+        hold: image.hold.clone(),
         args: args(config.entrypoint.as_deref(), config.cmd.as_deref(), entrypoint, command),
         env: config.env.clone().unwrap_or_default(),
         labels: config.labels.iter().flatten().map(|(key, value)| (key.clone(), text_of(value))).collect(),

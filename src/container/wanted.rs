@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::image::Healthcheck;
+use crate::image::Hold;
 use crate::net::Plug;
 use crate::net::Port;
 use crate::runtime::Trust;
@@ -22,6 +23,9 @@ pub struct Wanted {
     pub image_id: String,
     /// The image's layers, the lowest first.
     pub layers: Vec<PathBuf>,
+    /// Keeps the image from being removed until the container's record does.
+    #[serde(skip)]
+    pub hold: Hold,
     /// Entrypoint and command, already merged with the image's.
     pub args: Vec<String>,
     /// `NAME=value`, already merged with the image's; HOSTNAME, HOME, PATH and TERM are added at the start as Docker does.

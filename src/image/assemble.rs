@@ -12,14 +12,16 @@ use super::Image;
 use super::ImageConfig;
 use super::Watch;
 use super::digest::Digest;
+use super::layer_records;
+use super::layer_records::Form;
+use super::layer_records::LayerRecord;
 use super::layers;
 use super::layers::Draft;
 use super::manifest::Blob;
 use super::settle;
 use super::store;
-use super::store::Form;
-use super::store::LayerRecord;
 use super::stream;
+use super::stream::Keeping;
 use super::stream::Order;
 use super::stream::Received;
 use super::stream::Supply;
@@ -71,7 +73,7 @@ fn assemble(home: &Home, source: &dyn Source, parts: Vec<Part>, watch: &dyn Watc
     // After a cut the next pull goes on with the layers that are whole; a bad image's serve nobody.
     if outcome.is_err() && !work.cut.load(Ordering::Relaxed) {
         let _lock = store::lock(home)?;
-        store::remove_unused(home, &of(&work.fetched))?;
+        layer_records::remove_unused(home, &of(&work.fetched))?;
     }
     outcome
 }
@@ -115,7 +117,7 @@ impl Arrival<'_> {
         }
         store::put_blob(home, &id, self.config_bytes)?;
         store::put_image(home, self.config, &record)?;
-        store::load(home, &record, None)
+        store::load(home, &record, None, store::pin(home, id.as_str())?)
     }
 }
 
@@ -208,6 +210,7 @@ impl<'a> Work<'a> {
             short: &part.short,
             blob: part.blob.as_ref().map(|blob| &blob.digest),
             diff_id: Some(&part.diff_id),
+            keeping: Keeping::Yes,
             watch: self.watch,
             stop: &self.stop,
             cut: &self.cut,
@@ -245,7 +248,7 @@ impl<'a> Work<'a> {
         let (Some(repository), Some(blob)) = (self.source.repository(), &part.blob) else { return Ok(()) };
         let Some(compression) = blob.compression else { return Ok(()) };
         let form = Form { digest: blob.digest.to_string(), size: blob.size, compression, level: None, repositories: vec![repository] };
-        store::note_form(self.home, key, &form)
+        layer_records::note_form(self.home, key, &form)
     }
 }
 

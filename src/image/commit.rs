@@ -9,8 +9,8 @@ use sha2::Sha256;
 
 use super::Layer;
 use super::digest::Digest;
+use super::layer_records::LayerRecord;
 use super::layers::place;
-use super::store::LayerRecord;
 use super::tar_writer::Writer;
 use crate::failure::Doing;
 use crate::failure::Result;

@@ -6,10 +6,12 @@ use std::sync::atomic::AtomicBool;
 use super::Image;
 use super::ImageConfig;
 use super::Watch;
+use super::layer_records::LayerRecord;
 use super::layers;
 use super::layers::Draft;
-use super::store::LayerRecord;
+use super::store;
 use super::stream;
+use super::stream::Keeping;
 use super::stream::Order;
 use super::stream::Supply;
 use crate::failure::Failure;
@@ -19,12 +21,23 @@ use crate::state;
 
 /// See [`super::import()`].
 pub(super) fn import(home: &Home, stream: &mut (dyn Read + Send), mut config: ImageConfig, watch: &dyn Watch) -> Result<Image> {
+    let _arriving = store::arriving(home)?;
     if layers::sweep(home) {
         state::empty_trash(home);
     }
     let draft = Draft::begin(home)?;
     let (stop, cut) = (AtomicBool::new(false), AtomicBool::new(false));
-    let order = Order { home, label: "of the file system", short: "import", blob: None, diff_id: None, watch, stop: &stop, cut: &cut };
+    let order = Order {
+        home,
+        label: "of the file system",
+        short: "import",
+        blob: None,
+        diff_id: None,
+        keeping: Keeping::Yes,
+        watch,
+        stop: &stop,
+        cut: &cut,
+    };
     let received = stream::receive(&order, Supply::Stream(Box::new(stream)), draft.path())?;
     if let Some((name, target)) = received.unpacked.foreign_links.first() {
         let because = format!("the hard link `{}` leads to `{}`, which is not in it", name.escape_ascii(), target.escape_ascii());

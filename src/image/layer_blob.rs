@@ -10,9 +10,9 @@ use super::compression::Compression;
 use super::digest::Digest;
 use super::keep;
 use super::keep::Kept;
+use super::layer_records;
+use super::layer_records::LayerRecord;
 use super::manifest::Blob;
-use super::store;
-use super::store::LayerRecord;
 use super::tar_writer::Writer;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -36,7 +36,7 @@ pub(super) struct LayerBlob<'a> {
 impl<'a> LayerBlob<'a> {
     /// Finds the layer by the name of its directory.
     pub(super) fn find(home: &'a Home, key: &str) -> Result<LayerBlob<'a>> {
-        let record: LayerRecord = state::read_json(&store::layer_record(home, key))?;
+        let record: LayerRecord = state::read_json(&layer_records::layer_record(home, key))?;
         let diff_id = Digest::parse(&record.diff_id)?;
         Ok(LayerBlob { home, key: key.to_owned(), record, diff_id })
     }
@@ -81,7 +81,7 @@ impl<'a> LayerBlob<'a> {
             (Some(kept), Some(file)) => self.checked(&self.diff_id, sink, |sink| pump(keep::plain(file, kept.compression)?, sink)),
             _ => self.checked(&self.diff_id, sink, |sink| {
                 let mut writer = Writer::new(sink);
-                writer.tree(&store::layer_directory(self.home, &self.key))?;
+                writer.tree(&layer_records::layer_directory(self.home, &self.key))?;
                 writer.finish().map(drop)
             }),
         }

@@ -12,8 +12,8 @@ use rustix::fs::FlockOperation;
 use super::Watch;
 use super::digest::Digest;
 use super::keep::KeptDraft;
-use super::store;
-use super::store::LayerRecord;
+use super::layer_records;
+use super::layer_records::LayerRecord;
 use crate::failure::Doing;
 use crate::failure::Result;
 use crate::place::Home;
@@ -61,6 +61,15 @@ impl<'a> Draft<'a> {
     }
 }
 
+impl Draft<'_> {
+    /// Gives the directory a place that is free, for a layer whose kept blob is there already.
+    pub(super) fn commit_beside_kept(self, key: &str, record: &LayerRecord) -> Result<()> {
+        state::write_json(&layer_records::layer_record(self.home, key), record)?;
+        let target = layer_records::layer_directory(self.home, key);
+        fs::rename(&self.path, &target).doing(|| format!("cannot store layer {key}"))
+    }
+}
+
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
         // After a commit there is nothing left to take away.
@@ -72,10 +81,10 @@ impl Drop for Draft<'_> {
 ///
 /// The record comes first, then the kept blob, then the directory: so a blob that nobody knows of never comes to be.
 pub(super) fn place(home: &Home, directory: &Path, key: &str, record: &LayerRecord, kept: Option<KeptDraft>) -> Result<()> {
-    let target = store::layer_directory(home, key);
+    let target = layer_records::layer_directory(home, key);
     if !target.is_dir() {
         let record = LayerRecord { kept: kept.as_ref().map(|draft| draft.kept().clone()), ..record.clone() };
-        state::write_json(&store::layer_record(home, key), &record)?;
+        state::write_json(&layer_records::layer_record(home, key), &record)?;
         kept.map_or(Ok(()), |draft| draft.commit(home))?;
     }
     match fs::rename(directory, &target) {
@@ -122,7 +131,7 @@ pub(super) fn chain(below: Option<&Digest>, diff_id: &Digest) -> Digest {
 
 /// The directory this layer has in the store, if it is there.
 pub(super) fn present(home: &Home, diff_id: &Digest, chain: &Digest) -> Option<String> {
-    [diff_id, chain].into_iter().map(|digest| digest.hex().to_owned()).find(|key| store::layer_directory(home, key).is_dir())
+    [diff_id, chain].into_iter().map(|digest| digest.hex().to_owned()).find(|key| layer_records::layer_directory(home, key).is_dir())
 }
 
 /// The directories' names of a whole stack, the lowest first; for a layer that is not there, the name it would have.

@@ -57,6 +57,7 @@ struct Load<'a> {
 
 /// See [`super::load()`].
 pub(super) fn load(home: &Home, input: std::fs::File, platform: Option<&str>, watch: &dyn Watch) -> Result<Vec<Loaded>> {
+    let _arriving = store::arriving(home)?;
     if layers::sweep(home) {
         state::empty_trash(home);
     }

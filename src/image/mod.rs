@@ -2,14 +2,17 @@
 
 mod archive;
 mod assemble;
+mod check;
 mod commit;
 mod compression;
+mod config;
 mod contents;
 mod credentials;
 mod digest;
 mod import;
 mod keep;
 mod layer_blob;
+mod layer_records;
 mod layers;
 mod load;
 mod login;
@@ -30,6 +33,7 @@ mod stream;
 mod tar_writer;
 mod tree;
 mod unpack;
+mod usage;
 mod web;
 mod xattrs;
 
@@ -42,23 +46,35 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
-use serde_json::Map;
-use serde_json::Value;
 
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::journal;
 use crate::place::Home;
+use crate::state::Lock;
 
+pub use check::Checked;
+pub use check::Fault;
+pub use check::FaultKind;
+pub use check::Repair;
 pub use compression::Compression;
+pub use config::Healthcheck;
+pub use config::History;
+pub use config::ImageConfig;
+pub use config::RootFs;
+pub use config::RunConfig;
 pub use credentials::Filed;
 pub use login::LoggedIn;
 pub use pack::Packing;
 pub use pull::peek;
+pub use usage::ImageUsage;
+pub use usage::LooseLayer;
+pub use usage::Usage;
 pub use web::WebAnswer;
 pub use web::WebRequest;
 pub use web::fetch;
@@ -75,111 +91,21 @@ pub struct Image {
     /// Unpacked layers, the lowest first; all exist and none comes twice (overlayfs refuses that). There may be fewer
     /// than diff ids, or none: a repeated layer counts once, and what lies below an opaque root is left out.
     pub layers: Vec<PathBuf>,
+    /// Keeps it from being removed.
+    pub hold: Hold,
 }
 
-/// An image configuration as Docker writes it: `application/vnd.oci.image.config.v1+json` with Docker's own fields.
-///
-/// The raw bytes stay in the store; this is for reading, and for writing the configuration of an image we made.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ImageConfig {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub author: Option<String>,
-    #[serde(default)]
-    pub architecture: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    #[serde(default)]
-    pub os: String,
-    #[serde(default)]
-    pub config: RunConfig,
-    #[serde(default)]
-    pub rootfs: RootFs,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<History>,
-    /// What we do not know, kept.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+/// While one of these or a copy of it lives, nobody removes the image it came with. It says nothing of the image, so all
+/// are alike; the default holds nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Hold {
+    _lock: Option<Arc<Lock>>,
 }
 
-/// How a container of the image runs unless told otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct RunConfig {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    /// `80/tcp` to an empty object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exposed_ports: Option<Map<String, Value>>,
-    /// `NAME=value`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entrypoint: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cmd: Option<Vec<String>>,
-    /// Paths in the container to an empty object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volumes: Option<Map<String, Value>>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub working_dir: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Map<String, Value>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop_signal: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub healthcheck: Option<Healthcheck>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shell: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_build: Option<Vec<String>>,
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
-}
-
-/// Docker's health check; durations in nanoseconds, 0 or absent means the default.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Healthcheck {
-    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub test: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_period: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_interval: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retries: Option<i64>,
-}
-
-/// The layers of an image, by the digests of their plain tar streams.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct RootFs {
-    #[serde(rename = "type", default)]
-    pub kind: String,
-    /// `sha256:<hex>`, the lowest first.
-    #[serde(default)]
-    pub diff_ids: Vec<String>,
-}
-
-/// One line of an image's history.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct History {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_by: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub author: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub empty_layer: bool,
+impl PartialEq for Hold {
+    fn eq(&self, _: &Hold) -> bool {
+        true
+    }
 }
 
 /// What is seen while an image comes in. Called from several threads.
@@ -333,7 +259,7 @@ pub fn platform_parts(text: &str) -> Result<(String, String, Option<String>)> {
 /// # Errors
 /// The store cannot be read; an image that is not there has none.
 pub fn layer_sizes(home: &Home, id: &str) -> Result<Vec<u64>> {
-    store::layer_sizes(home, id)
+    layer_records::layer_sizes(home, id)
 }
 
 /// Finds an image of the store by name or by (a unique beginning of) its id.
@@ -342,12 +268,14 @@ pub fn layer_sizes(home: &Home, id: &str) -> Result<Vec<u64>> {
 /// The store cannot be read, or the beginning is not unique; an image that is not there is `Ok(None)`.
 pub fn find(home: &Home, name_or_id: &str) -> Result<Option<Image>> {
     let Some(word) = store::look_up(home, name_or_id)? else { return Ok(None) };
-    let (id, digest) = match word {
-        store::Word::Id(image) => return store::load(home, &image, None).map(Some),
-        store::Word::Name(name) => (name.id, name.digest),
+    let hold = store::pin(home, word.id())?;
+    // It may have been removed before we held it.
+    let Some(record) = store::find_image(home, word.id())? else { return Ok(None) };
+    let digest = match word {
+        store::Word::Id(_) => None,
+        store::Word::Name(name) => name.digest,
     };
-    let Some(record) = store::find_image(home, &id)? else { return Ok(None) };
-    store::load(home, &record, digest).map(Some)
+    store::load(home, &record, digest, hold).map(Some)
 }
 
 /// One row of `images`.
@@ -406,22 +334,90 @@ pub enum Removed {
     Deleted(String),
 }
 
-/// Removes a name, and with its last name the image, its configuration and the layers no other image has.
+/// What a removal came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    pub changes: Vec<Removed>,
+    /// In bytes, kept blobs included.
+    pub freed: u64,
+}
+
+/// Says which images containers were made from, when nobody can make another one.
+pub type InUse<'a> = &'a dyn Fn() -> Result<Vec<String>>;
+
+/// Removes a name, and with its last name the image, its configuration and the layers no other image has. What takes
+/// room is only out of sight then: [`state::empty_trash`](crate::state::empty_trash) deletes it.
 ///
-/// `in_use` holds the ids of images that containers were made from: their layers stay and, without `force`,
-/// removing them is refused.
+/// The layers of images that containers were made from stay and, without `force`, removing them is refused; so is
+/// removing what another command is at work with.
 ///
 /// # Errors
 /// No such image; in use.
-pub fn remove(home: &Home, name_or_id: &str, in_use: &[String], force: bool) -> Result<Vec<Removed>> {
-    let removed = remove::remove(home, name_or_id, in_use, force)?;
-    for change in &removed {
+pub fn remove(home: &Home, name_or_id: &str, in_use: InUse<'_>, force: bool) -> Result<Gone> {
+    let gone = remove::remove(home, name_or_id, in_use, force)?;
+    note_removals(home, &gone);
+    Ok(gone)
+}
+
+/// Removes the chosen of the images that nobody uses, and leaves the others without a word.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub fn prune(home: &Home, chosen: &dyn Fn(&Listed) -> bool, in_use: InUse<'_>) -> Result<Gone> {
+    let gone = remove::prune(home, chosen, in_use)?;
+    note_removals(home, &gone);
+    Ok(gone)
+}
+
+fn note_removals(home: &Home, gone: &Gone) {
+    for change in &gone.changes {
         match change {
             Removed::Untagged(name) => note(home, "untag", (name, name)),
             Removed::Deleted(id) => note(home, "delete", (id, id)),
         }
     }
-    Ok(removed)
+}
+
+/// Checks every blob against its digest, every layer against its diff id, and images and names against both.
+///
+/// Mends what can be had again, if that is wanted; layers of the images `in_use` are not replaced.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn check(home: &Home, repair: Repair, in_use: &[String], watch: &dyn Watch) -> Result<Checked> {
+    check::check(home, repair, in_use, watch)
+}
+
+/// Says that layers are on their way to an image: while this lives, layers that no image has are left alone.
+///
+/// # Errors
+/// The lock cannot be made.
+pub fn arriving(home: &Home) -> Result<Lock> {
+    store::arriving(home)
+}
+
+/// What the images, and layers that are in none, take of the disk.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn usage(home: &Home) -> Result<Usage> {
+    usage::usage(home)
+}
+
+/// Says that nothing is on its way, and lets nothing come while this lives; none if something is.
+///
+/// # Errors
+/// The lock cannot be made.
+pub fn nothing_arrives(home: &Home) -> Result<Option<Lock>> {
+    store::nothing_arrives(home)
+}
+
+/// Removes those of these layers that no image has, while nothing arrives. How many bytes that frees.
+///
+/// # Errors
+/// The store cannot be written.
+pub fn remove_loose(home: &Home, keys: &[String], _nothing_arrives: &Lock) -> Result<u64> {
+    usage::remove_loose(home, keys)
 }
 
 /// Writes down what has happened to an image.
@@ -486,5 +482,5 @@ pub fn commit_image(home: &Home, config: &ImageConfig) -> Result<Image> {
     let record = store::image_record(home, &id, config, keys)?;
     store::put_blob(home, &id, &bytes)?;
     store::put_image(home, config, &record)?;
-    store::load(home, &record, None)
+    store::load(home, &record, None, store::pin(home, id.as_str())?)
 }

@@ -1,5 +1,6 @@
 //! Pulls an image: ask, choose, fetch the layers side by side, and let it exist.
 
+use super::Hold;
 use super::Image;
 use super::ImageConfig;
 use super::Policy;
@@ -106,7 +107,7 @@ pub fn peek(home: &Home, text: &str, platform: Option<&str>, watch: &dyn Watch) 
     pull.ask_registries(&|remote, bytes| {
         let manifest = pull.manifest(remote, bytes)?.0;
         let (config, _) = pull.config(remote, &manifest)?;
-        Ok(Image { id: manifest.config.digest.to_string(), manifest_digest: None, config, layers: Vec::new() })
+        Ok(Image { id: manifest.config.digest.to_string(), manifest_digest: None, config, layers: Vec::new(), hold: Hold::default() })
     })
 }
 
@@ -133,6 +134,7 @@ impl Pull<'_> {
     fn ask_registries(&self, receive: &Receive<'_>) -> Result<Image> {
         let endpoints = Rules::load(self.home)?.endpoints(&self.name)?;
         let session = Session::begin(self.home)?;
+        let _arriving = store::arriving(self.home)?;
         let mut last = None;
         for (place, endpoint) in endpoints.iter().enumerate() {
             match self.ask(&session, endpoint, receive) {

@@ -18,6 +18,8 @@ use super::compression::Compression;
 use super::digest::Digest;
 use super::layer_blob::LayerBlob;
 use super::layer_blob::Sink;
+use super::layer_records;
+use super::layer_records::Form;
 use super::manifest;
 use super::manifest::Blob;
 use super::manifest::Document;
@@ -39,7 +41,6 @@ use super::registry::Session;
 use super::registry::Trouble;
 use super::registry::Upload;
 use super::store;
-use super::store::Form;
 use super::store::ImageRecord;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -246,7 +247,7 @@ impl Push<'_> {
                         level: self.level_of(&layer, &blob),
                         repositories: vec![self.remote.repository_name()],
                     };
-                    store::note_form(self.home, key, &form)?;
+                    layer_records::note_form(self.home, key, &form)?;
                     return Ok(blob);
                 }
                 Err(Setback::Failure(failure)) => return Err(failure),

@@ -1,7 +1,12 @@
 //! Removes names and images, with Docker's refusals.
 
+use super::Gone;
+use super::InUse;
+use super::Listed;
 use super::Removed;
 use super::digest::Digest;
+use super::layer_records;
+use super::layer_records::LayerRecord;
 use super::layers::chain;
 use super::reference::Reference;
 use super::store;
@@ -14,50 +19,76 @@ use crate::place::Home;
 use crate::state;
 
 /// See [`super::remove()`].
-pub(super) fn remove(home: &Home, text: &str, in_use: &[String], force: bool) -> Result<Vec<Removed>> {
-    let lock = store::lock(home)?;
-    let Some(word) = store::look_up(home, text)? else {
-        return Err(Failure::new(format!("no such image: {}", shown(text))));
-    };
-    let names: Vec<NameRecord> = store::all_names(home)?.into_iter().filter(|name| name.id == word.id()).collect();
-    let used = in_use.iter().any(|id| id == word.id());
-    let names = match &word {
-        Word::Name(name) => names_that_go(name, &names),
-        Word::Id(image) => {
-            refuse_by_id(image, &names, used, force)?;
-            names.iter().map(|name| (name.clone(), true)).collect()
+pub(super) fn remove(home: &Home, text: &str, in_use: InUse<'_>, force: bool) -> Result<Gone> {
+    match attempt(home, text, in_use, force)? {
+        Attempt::Done(gone) => Ok(gone),
+        Attempt::Held(id) => {
+            let failure = Failure::new(format!("conflict: unable to delete {}", short(&id)));
+            Err(failure.because("another command is at work with the image").hint("wait until it has ended"))
         }
+        Attempt::Refused(failure) => Err(failure),
+        Attempt::Missing => Err(Failure::new(format!("no such image: {}", shown(text)))),
+    }
+}
+
+/// See [`super::prune`].
+pub(super) fn prune(home: &Home, chosen: &dyn Fn(&Listed) -> bool, in_use: InUse<'_>) -> Result<Gone> {
+    let mut all = Gone::default();
+    for listed in store::list(home)?.iter().filter(|listed| chosen(listed)) {
+        let name = match (listed.repository.as_str(), listed.tag.as_str(), &listed.manifest_digest) {
+            ("<none>", ..) => listed.id.clone(),
+            (repository, "<none>", Some(digest)) => format!("{repository}@{digest}"),
+            (repository, tag, _) => format!("{repository}:{tag}"),
+        };
+        // Used, held, or gone in the meantime: then it is not for us.
+        if let Attempt::Done(gone) = attempt(home, &name, in_use, false)? {
+            all.changes.extend(gone.changes);
+            all.freed += gone.freed;
+        }
+    }
+    Ok(all)
+}
+
+enum Attempt {
+    Done(Gone),
+    /// Somebody is at work with the image of this id.
+    Held(String),
+    Refused(Failure),
+    Missing,
+}
+
+fn attempt(home: &Home, text: &str, in_use: InUse<'_>, force: bool) -> Result<Attempt> {
+    let lock = store::lock(home)?;
+    let Some(word) = store::look_up(home, text)? else { return Ok(Attempt::Missing) };
+    let all: Vec<NameRecord> = store::all_names(home)?.into_iter().filter(|name| name.id == word.id()).collect();
+    let names = match &word {
+        Word::Name(name) => names_that_go(name, &all),
+        Word::Id(_) => all.iter().map(|name| (name.clone(), true)).collect(),
     };
     let last = names.iter().all(|(_, goes)| *goes);
-    if let Word::Name(name) = &word
-        && last
-        && used
-        && !force
-    {
-        let why = format!("container is using its referenced image {}", short(&name.id));
-        let failure = Failure::new(format!("conflict: unable to remove repository reference \"{text}\" (must force)")).because(why);
-        return Err(failure.hint("remove the container first, or use --force"));
+    // Nobody finds the image from here on, so nobody makes a container of it.
+    let held = if last { store::unpinned(home, word.id())? } else { None };
+    if last && held.is_none() {
+        return Ok(Attempt::Held(word.id().to_owned()));
     }
-    let held = if last && !used { store::unpinned(home, word.id())? } else { None };
-    if last && !used && held.is_none() {
-        let failure = Failure::new(format!("conflict: unable to delete {}", short(word.id())));
-        return Err(failure.because("another command is reading the image").hint("wait until it has ended"));
+    let used = in_use()?.iter().any(|id| id == word.id());
+    if let Some(failure) = refusal(&word, &all, (used, force)).filter(|_| last || matches!(word, Word::Id(_))) {
+        return Ok(Attempt::Refused(failure));
     }
-    let mut removed = Vec::new();
+    let mut gone = Gone::default();
     for (name, _) in names.iter().filter(|(_, goes)| *goes) {
         store::remove_name(home, &name.name)?;
-        untagged(name, &mut removed)?;
+        untagged(name, &mut gone.changes)?;
     }
     // The layers of an image that a container was made from must stay; the image then has no name.
     if last
         && !used
         && let Some(image) = store::find_image(home, word.id())?
     {
-        deleted(home, &image, &mut removed)?;
+        deleted(home, &image, &mut gone)?;
     }
     drop(lock);
-    state::empty_trash(home);
-    Ok(removed)
+    Ok(Attempt::Done(gone))
 }
 
 /// A name goes alone, unless only names by digest of the same repository would be left.
@@ -74,22 +105,34 @@ fn names_that_go(name: &NameRecord, names: &[NameRecord]) -> Vec<(NameRecord, bo
         .collect()
 }
 
-fn refuse_by_id(image: &ImageRecord, names: &[NameRecord], used: bool, force: bool) -> Result<()> {
-    let id = short(&image.id);
-    if used && !force {
-        let failure =
-            Failure::new(format!("conflict: unable to delete {id} (must be forced)")).because("image is being used by a container");
-        return Err(failure.hint("remove the container first, or use --force"));
+/// Why the image must not go, if it must not.
+fn refusal(word: &Word, names: &[NameRecord], (used, force): (bool, bool)) -> Option<Failure> {
+    if force {
+        return None;
+    }
+    let id = short(word.id());
+    let Word::Id(_) = word else {
+        let text = match word {
+            Word::Name(name) => Reference::parse(&name.name).map_or_else(|_| name.name.clone(), |name| name.familiar()),
+            Word::Id(image) => image.id.clone(),
+        };
+        let failure = Failure::new(format!("conflict: unable to remove repository reference \"{text}\" (must force)"));
+        let failure = failure.because(format!("container is using its referenced image {id}"));
+        return used.then(|| failure.hint("remove the container first, or use --force"));
+    };
+    if used {
+        let failure = Failure::new(format!("conflict: unable to delete {id} (must be forced)"));
+        return Some(failure.because("image is being used by a container").hint("remove the container first, or use --force"));
     }
     let mut repositories: Vec<String> = names.iter().filter_map(|name| Reference::parse(&name.name).ok()).map(|name| name.name()).collect();
     repositories.sort();
     repositories.dedup();
     let tags = names.iter().filter(|name| !name.name.contains('@')).count();
-    if (repositories.len() > 1 || tags > 1) && !force {
+    if repositories.len() > 1 || tags > 1 {
         let failure = Failure::new(format!("conflict: unable to delete {id} (must be forced)"));
-        return Err(failure.because("image is referenced in multiple repositories").hint("remove the names, or use --force"));
+        return Some(failure.because("image is referenced in multiple repositories").hint("remove the names, or use --force"));
     }
-    Ok(())
+    None
 }
 
 fn untagged(name: &NameRecord, removed: &mut Vec<Removed>) -> Result<()> {
@@ -102,18 +145,19 @@ fn untagged(name: &NameRecord, removed: &mut Vec<Removed>) -> Result<()> {
 }
 
 /// Docker names layers by their chain ids here, the highest first.
-fn deleted(home: &Home, image: &ImageRecord, removed: &mut Vec<Removed>) -> Result<()> {
+fn deleted(home: &Home, image: &ImageRecord, gone: &mut Gone) -> Result<()> {
     let mut chains: Vec<(String, Digest)> = Vec::new();
     for key in &image.layers {
-        let record = state::find_json::<store::LayerRecord>(&store::layer_record(home, key))?;
+        let record = state::find_json::<LayerRecord>(&layer_records::layer_record(home, key))?;
         let Some(diff_id) = record.and_then(|record| Digest::parse(&record.diff_id).ok()) else { continue };
         let chain = chain(chains.last().map(|(_, chain)| chain), &diff_id);
         chains.push((key.clone(), chain));
     }
-    removed.push(Removed::Deleted(image.id.clone()));
-    let gone = store::remove_image(home, image)?;
-    let named = chains.into_iter().rev().filter(|(key, _)| gone.contains(key));
-    removed.extend(named.map(|(_, chain)| Removed::Deleted(chain.to_string())));
+    gone.changes.push(Removed::Deleted(image.id.clone()));
+    let removed = store::remove_image(home, image)?;
+    gone.freed += removed.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    let named = chains.into_iter().rev().filter(|(key, _)| removed.iter().any(|(known, _)| known == key));
+    gone.changes.extend(named.map(|(_, chain)| Removed::Deleted(chain.to_string())));
     Ok(())
 }
 

@@ -19,8 +19,8 @@ use rustix::fs::Timestamps;
 use rustix::fs::Uid;
 use rustix::fs::XattrFlags;
 
+use super::layer_records::layer_directory;
 use super::pax::malformed;
-use super::store::layer_directory;
 use super::tree::Found;
 use super::tree::Tree;
 use super::tree::look;

@@ -14,17 +14,24 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Hold;
 use super::Image;
 use super::ImageConfig;
 use super::Listed;
-use super::compression::Compression;
 use super::digest::Digest;
-use super::keep::Kept;
+use super::layer_records::LayerRecord;
+use super::layer_records::layer_directory;
+use super::layer_records::layer_record;
+use super::layer_records::remove_unused;
 use super::reference::Reference;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -36,6 +43,9 @@ use crate::state::Lock;
 const VERSION: u32 = 1;
 /// A file name may have 255 bytes; a name of an image may be longer.
 const LONGEST_FILE_NAME: usize = 240;
+/// Listing and inspecting hold an image for less than this.
+const GLANCE: Duration = Duration::from_millis(700);
+const ARRIVING: &str = "arriving";
 
 /// An image that is whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,60 +76,9 @@ pub(super) struct NameRecord {
     pub(super) digest: Option<String>,
 }
 
-/// What there is to say about an unpacked layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LayerRecord {
-    pub(super) version: u32,
-    pub(super) diff_id: String,
-    /// The sum of its files, in bytes.
-    pub(super) size: u64,
-    /// Of the plain tar stream, in bytes.
-    pub(super) tar_size: u64,
-    /// Mode, owner and group of `/`, where the layer says something about it.
-    pub(super) root: Option<(u32, u32, u32)>,
-    /// Hides everything below it, which overlayfs cannot say of the root itself.
-    #[serde(default)]
-    pub(super) opaque_root: bool,
-    /// Its tar stream, where the directory cannot give it again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) kept: Option<Kept>,
-    /// What it is called in registries.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) forms: Vec<Form>,
-}
-
-/// A blob that holds the layer, as registries have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Form {
-    pub(super) digest: String,
-    pub(super) size: u64,
-    pub(super) compression: Compression,
-    /// The level of our compressor that made it; none if it came from elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) level: Option<i32>,
-    /// `docker.io/library/redis`: where it was seen.
-    #[serde(default)]
-    pub(super) repositories: Vec<String>,
-}
-
-impl LayerRecord {
-    pub(super) fn new(diff_id: &Digest, size: u64, tar_size: u64) -> LayerRecord {
-        let diff_id = diff_id.to_string();
-        LayerRecord { version: VERSION, diff_id, size, tar_size, root: None, opaque_root: false, kept: None, forms: Vec::new() }
-    }
-}
-
 /// Excludes everyone else who decides what the store holds.
 pub(super) fn lock(home: &Home) -> Result<Lock> {
     Lock::alone(home, "store")
-}
-
-pub(super) fn layer_directory(home: &Home, key: &str) -> PathBuf {
-    home.layers().join(key)
-}
-
-pub(super) fn layer_record(home: &Home, key: &str) -> PathBuf {
-    home.layers().join(format!("{key}.json"))
 }
 
 pub(super) fn blob_path(home: &Home, digest: &Digest) -> PathBuf {
@@ -196,13 +155,6 @@ pub(super) fn image_record(home: &Home, id: &Digest, config: &ImageConfig, layer
     Ok(ImageRecord { version: VERSION, id: id.to_string(), manifest: None, created: config.created.clone(), size, layers, lowest })
 }
 
-/// The sizes of an image's layers, the lowest first.
-pub(super) fn layer_sizes(home: &Home, id: &str) -> Result<Vec<u64>> {
-    let Some(image) = find_image(home, id)? else { return Ok(Vec::new()) };
-    let size = |key: &String| Ok(state::find_json::<LayerRecord>(&layer_record(home, key))?.map_or(0, |layer| layer.size));
-    image.layers.iter().map(size).collect()
-}
-
 /// Makes a name mean an image.
 pub(super) fn put_name(home: &Home, name: &Reference, id: &str, digest: Option<&Digest>) -> Result<()> {
     let canonical = name.canonical();
@@ -218,7 +170,7 @@ pub(super) fn remove_name(home: &Home, canonical: &str) -> Result<()> {
     remove_file(&name_path(home, canonical))
 }
 
-fn remove_file(path: &PathBuf) -> Result<()> {
+pub(super) fn remove_file(path: &PathBuf) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome.doing(|| format!("cannot remove {}", path.display())),
@@ -333,14 +285,20 @@ fn find_by_beginning(home: &Home, beginning: &str) -> Result<Option<Word>> {
 }
 
 /// Reads the image a record speaks of.
-pub(super) fn load(home: &Home, record: &ImageRecord, digest: Option<String>) -> Result<Image> {
+pub(super) fn load(home: &Home, record: &ImageRecord, digest: Option<String>, hold: Lock) -> Result<Image> {
     let id = Digest::parse(&record.id)?;
     let cannot = || format!("cannot read the configuration of image {}", record.id);
     let bytes =
         find_blob(home, &id)?.ok_or_else(|| Failure::new(cannot()).because("it is not in the store").hint("pull or build it again"))?;
     let config: ImageConfig = serde_json::from_slice(&bytes).doing(cannot)?;
     let layers = visible(record).map(|key| layer_directory(home, key)).collect();
-    Ok(Image { id: record.id.clone(), manifest_digest: digest.or_else(|| record.manifest.clone()), config, layers })
+    Ok(Image {
+        id: record.id.clone(),
+        manifest_digest: digest.or_else(|| record.manifest.clone()),
+        config,
+        layers,
+        hold: Hold { _lock: Some(Arc::new(hold)) },
+    })
 }
 
 /// The layers that overlayfs is to be given. It refuses a directory that is named twice; of two the upper one counts.
@@ -388,7 +346,7 @@ pub(super) fn list(home: &Home) -> Result<Vec<Listed>> {
 }
 
 /// Removes an image's record and what nobody else needs; says which layers went, the lowest first.
-pub(super) fn remove_image(home: &Home, record: &ImageRecord) -> Result<Vec<String>> {
+pub(super) fn remove_image(home: &Home, record: &ImageRecord) -> Result<Vec<(String, u64)>> {
     remove_file(&id_path(home, &record.id))?;
     let others = images(home)?;
     if let Ok(id) = Digest::parse(&record.id) {
@@ -402,79 +360,31 @@ pub(super) fn remove_image(home: &Home, record: &ImageRecord) -> Result<Vec<Stri
     remove_unused(home, &record.layers)
 }
 
-/// Removes those of these layers that no image has, and says which; the caller holds the lock.
-pub(super) fn remove_unused(home: &Home, keys: &[String]) -> Result<Vec<String>> {
-    let images = images(home)?;
-    let mut gone: Vec<String> = Vec::new();
-    for key in keys {
-        if gone.contains(key) || images.iter().any(|image| image.layers.contains(key)) {
-            continue;
-        }
-        discard_layer(home, key)?;
-        gone.push(key.clone());
-    }
-    Ok(gone)
-}
-
-/// Takes a layer away, with its record and the blob kept for it; the caller holds the lock.
-pub(super) fn discard_layer(home: &Home, key: &str) -> Result<()> {
-    state::discard(home, &layer_directory(home, key))?;
-    let path = layer_record(home, key);
-    // A record that cannot be read must not keep the layer: at worst a blob is left for `system check`.
-    let record: Option<LayerRecord> = state::find_json(&path).unwrap_or_default();
-    remove_file(&path)?;
-    let Some(kept) = record.as_ref().and_then(|record| record.kept.as_ref()) else { return Ok(()) };
-    // Only a layer that depends on those below it can be there twice, under two keys.
-    let is_alone = record.as_ref().is_some_and(|record| record.diff_id.ends_with(key));
-    if is_alone || !layer_records(home)?.iter().any(|(_, other)| other.kept.as_ref() == Some(kept)) {
-        remove_file(&blob_path(home, &Digest::parse(&kept.digest)?))?;
-    }
-    Ok(())
-}
-
-/// All layers with their keys; records that cannot be read are left out.
-pub(super) fn layer_records(home: &Home) -> Result<Vec<(String, LayerRecord)>> {
-    let directory = home.layers();
-    let entries = match fs::read_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.doing(|| format!("cannot read {}", directory.display()))?,
-    };
-    let keys = entries.flatten().filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
-    let keys = keys.filter(|key| !key.starts_with('.'));
-    Ok(keys.filter_map(|key| Some((key.clone(), state::find_json(&layer_record(home, &key)).ok()??))).collect())
-}
-
-/// Remembers that a repository has the layer in this form.
-pub(super) fn note_form(home: &Home, key: &str, form: &Form) -> Result<()> {
-    let path = layer_record(home, key);
-    let knows = |record: &LayerRecord| {
-        let known = record.forms.iter().find(|known| known.digest == form.digest);
-        known.is_some_and(|known| form.repositories.iter().all(|repository| known.repositories.contains(repository)))
-    };
-    if state::find_json::<LayerRecord>(&path)?.is_none_or(|record| knows(&record)) {
-        return Ok(());
-    }
-    let _lock = Lock::alone(home, &format!("forms-{key}"))?;
-    let Some(mut record) = state::find_json::<LayerRecord>(&path)? else { return Ok(()) };
-    match record.forms.iter_mut().find(|known| known.digest == form.digest) {
-        None => record.forms.push(form.clone()),
-        Some(known) => {
-            let new = form.repositories.iter().filter(|repository| !known.repositories.contains(repository)).cloned();
-            let new: Vec<String> = new.collect();
-            known.repositories.extend(new);
-        }
-    }
-    state::write_json(&path, &record)
-}
-
 /// Holds on to an image: while this lives nobody removes it.
 pub(super) fn pin(home: &Home, id: &str) -> Result<Lock> {
     Lock::shared(home, &pin_name(id))
 }
 
-/// Takes the right to remove an image; none while somebody holds on to it.
+/// Takes the right to remove an image; none if somebody holds on to it for longer than a glance.
 pub(super) fn unpinned(home: &Home, id: &str) -> Result<Option<Lock>> {
-    Lock::attempt(home, &pin_name(id))
+    let begun = Instant::now();
+    loop {
+        let lock = Lock::attempt(home, &pin_name(id))?;
+        if lock.is_some() || begun.elapsed() > GLANCE {
+            return Ok(lock);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Says that layers are on their way to an image.
+pub(super) fn arriving(home: &Home) -> Result<Lock> {
+    Lock::shared(home, ARRIVING)
+}
+
+/// Takes the right to remove layers that no image has; none while some are on their way.
+pub(super) fn nothing_arrives(home: &Home) -> Result<Option<Lock>> {
+    Lock::attempt(home, ARRIVING)
 }
 
 fn pin_name(id: &str) -> String {

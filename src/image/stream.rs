@@ -81,6 +81,13 @@ impl Supply<'_> {
     }
 }
 
+/// Whether what comes is kept beside the layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeping {
+    Yes,
+    No,
+}
+
 /// What a layer is called and what it must turn out to be.
 pub(super) struct Order<'a> {
     pub(super) home: &'a Home,
@@ -92,6 +99,7 @@ pub(super) struct Order<'a> {
     pub(super) blob: Option<&'a Digest>,
     /// The digest of the plain tar stream, where somebody has said it.
     pub(super) diff_id: Option<&'a Digest>,
+    pub(super) keeping: Keeping,
     pub(super) watch: &'a dyn Watch,
     /// Set when another layer failed, so that this one need not be finished.
     pub(super) stop: &'a AtomicBool,
@@ -268,6 +276,9 @@ impl<'o, 's> Source<'o, 's> {
 
     /// From now on what comes is kept, beginning with what primed us.
     fn keep(&mut self, compression: Compression) {
+        if self.order.keeping == Keeping::No {
+            return;
+        }
         self.keeper.begin(compression);
         if let Some(chunk) = &self.chunk {
             self.keeper.take((**chunk).as_ref());

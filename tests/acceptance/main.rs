@@ -17,6 +17,7 @@ mod carried_namespaces;
 mod carried_network;
 mod commands;
 mod cp;
+mod disk;
 mod down;
 mod exec;
 mod getting_started;

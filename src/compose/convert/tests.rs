@@ -13,6 +13,7 @@ use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::NetworkMode;
 use crate::container::Share;
+use crate::image::Hold;
 use crate::image::ImageConfig;
 use crate::image::RunConfig;
 use crate::net::Protocol;
@@ -48,7 +49,7 @@ fn image() -> Image {
         ..RunConfig::default()
     };
     let config = ImageConfig { config, ..ImageConfig::default() };
-    Image { id: "sha256:abc".to_owned(), manifest_digest: None, config, layers: Vec::new() }
+    Image { id: "sha256:abc".to_owned(), manifest_digest: None, config, layers: Vec::new(), hold: Hold::default() }
 }
 
 fn converted(service: Value) -> Result<container::Wanted> {

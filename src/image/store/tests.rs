@@ -8,7 +8,6 @@ use super::super::commit_image;
 use super::super::commit_layer;
 use super::super::find;
 use super::super::list;
-use super::super::remove;
 use super::super::tag;
 use super::*;
 
@@ -43,6 +42,10 @@ impl World {
     fn layers(&self) -> usize {
         fs::read_dir(self.home.layers()).unwrap().flatten().filter(|entry| entry.path().is_dir()).count()
     }
+}
+
+fn remove(home: &Home, name: &str, used: &[String], force: bool) -> Result<Vec<Removed>> {
+    super::super::remove(home, name, &|| Ok(used.to_vec()), force).map(|gone| gone.changes)
 }
 
 #[test]
@@ -91,7 +94,7 @@ fn the_last_name_takes_the_image_and_its_own_layers_along() {
     assert_eq!(world.layers(), 2);
     assert!(find(&world.home, &one).unwrap().is_none());
     assert_eq!(find(&world.home, "other").unwrap().unwrap().layers.len(), 2);
-    assert_eq!(fs::read_dir(world.home.trash()).unwrap().count(), 0);
+    assert!(state::has_trash(&world.home), "out of sight, and not deleted yet");
 }
 
 #[test]
@@ -128,4 +131,18 @@ fn a_name_longer_than_a_file_name_works() {
     let name = format!("{}:{}", "x/".repeat(120) + "y", "t".repeat(128));
     tag(&world.home, &id, &name).unwrap();
     assert_eq!(find(&world.home, &name).unwrap().unwrap().id, id);
+}
+
+#[test]
+fn what_somebody_is_at_work_with_is_not_removed() {
+    let world = World::new();
+    let (held, free) = (world.image(&["a", "base"]), world.image(&["b", "base"]));
+    let hold = find(&world.home, &held).unwrap().unwrap();
+    assert!(remove(&world.home, &held, &[], true).unwrap_err().to_string().contains("another command is at work with the image"));
+    let gone = super::super::prune(&world.home, &|_| true, &|| Ok(Vec::new())).unwrap();
+    assert_eq!(gone.changes[0], Removed::Deleted(free));
+    assert_eq!((list(&world.home).unwrap().len(), world.layers()), (1, 2));
+    drop(hold);
+    let gone = super::super::prune(&world.home, &|_| true, &|| Ok(Vec::new())).unwrap();
+    assert!(gone.freed > 0 && world.layers() == 0, "{gone:?}");
 }
