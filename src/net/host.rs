@@ -182,5 +182,6 @@ pub(super) fn set_of_link(link: &str, name: &str, value: &str) -> io::Result<()>
 
 /// Whether bridges show their packets to the firewall of the level above (br_netfilter).
 pub(super) fn bridges_call_firewall() -> bool {
-    fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value.trim() != "0")
+    let switches = ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
+    switches.iter().any(|path| fs::read_to_string(path).is_ok_and(|value| value.trim() != "0"))
 }

@@ -143,7 +143,7 @@ fn the_cost_of_each_step() {
             world.plug(second, &["net"]);
             note("plug, bridge there", started);
             let started = Instant::now();
-            let held = reserve(&world.home, &[tcp(Ipv4Addr::UNSPECIFIED, 8000, 80)]).unwrap();
+            let held = reserve(&world.home, &[Port { host_address: None, ..tcp(Ipv4Addr::UNSPECIFIED, 8000, 80) }]).unwrap();
             note("reserve", started);
             let started = Instant::now();
             publish(&world.home, &first.id, to(one.address()), &held.ports).unwrap();
