@@ -66,6 +66,8 @@ pub enum Kind {
     Network,
     Volume,
     Image,
+    /// One that another program provides.
+    Service,
 }
 
 /// How far something has come.
@@ -199,6 +201,36 @@ pub fn apply(job: &Job<'_>, plan: &Plan) -> Result<()> {
     schedule::run(&work, plan)
 }
 
+/// Checks what can be checked before images are there: that every service that is to get new containers can be carried out.
+///
+/// # Errors
+/// All that cannot be.
+pub fn check(home: &Home, project: &Project, plan: &Plan) -> Result<()> {
+    let mut services: Vec<&String> = Vec::new();
+    for step in &plan.steps {
+        if let Action::CreateContainer { service, .. } | Action::RecreateContainer { service, .. } = &step.action
+            && !services.contains(&service)
+        {
+            services.push(service);
+        }
+    }
+    let mut faults: Vec<Failure> = services.into_iter().filter_map(|service| check_service(home, project, service).err()).collect();
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(faults.remove(0)),
+        _ => Err(Failure::several(format!("cannot bring up project `{}`", project.name), faults)),
+    }
+}
+
+/// The same for one service.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_service(home: &Home, project: &Project, service: &str) -> Result<()> {
+    let Some(model) = project.services.get(service) else { return Ok(()) };
+    convert::wanted(project, (service, model), &containers::unknown_image(), &containers::Pending(home)).map(drop)
+}
+
 impl Work<'_> {
     fn ids(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
@@ -261,6 +293,7 @@ impl Work<'_> {
             Action::BuildImage { service, image } => {
                 self.job.watch.build(service, &mut |watch| build::build(self.job, (service, image), watch)).map(drop)
             }
+            Action::BringUpProvider { .. } => Ok(()), // done before there was a plan
             Action::RemoveImage { image } => watched(Kind::Image, image, (Phase::Removing, Phase::Removed), &|| remove_image(home, image)),
             Action::CreateNetwork { key, name } => watched(Kind::Network, name, (Phase::Creating, Phase::Created), &|| {
                 let project = self.project()?;

@@ -19,8 +19,10 @@ use crate::compose::labels;
 use crate::compose::model::Project;
 use crate::compose::model::Service;
 use crate::compose::model::ServiceHealthcheck;
+use crate::compose::model::ServiceHook;
 use crate::compose::short;
 use crate::container;
+use crate::container::Hook;
 use crate::container::Mount;
 use crate::container::Restart;
 use crate::failure::Failure;
@@ -77,13 +79,18 @@ fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, 
     wanted.annotations = service.annotations.clone();
     namespaces::apply(service, &mut wanted, peers)?;
     wanted.stop_signal = service.stop_signal.clone().or(wanted.stop_signal);
-    wanted.stop_timeout = service.stop_grace_period.as_deref().map(seconds).transpose()?;
-    wanted.restart = restart(service)?;
+    let at = |key: &str| project.places.get(&format!("{name}.{key}")).cloned();
+    let placed = |key: &'static str| move |failure: Failure| at(key).map_or(failure.clone(), |spot| failure.at(spot));
+    wanted.stop_timeout = service.stop_grace_period.as_deref().map(seconds).transpose().map_err(placed("stop_grace_period"))?;
+    wanted.restart = restart(service).map_err(placed(if has_restart_policy(service) { "deploy" } else { "restart" }))?;
     wanted.healthcheck = healthcheck(service.healthcheck.as_ref(), wanted.healthcheck.take())?;
     if let Some(logging) = &service.logging {
         let read = short::logging(&logging.driver, &logging.texts());
-        wanted.logging = read.map_err(|reason| Failure::new("cannot understand `logging`").because(reason))?.0;
+        wanted.logging = read.map_err(|reason| placed("logging")(Failure::new("cannot understand `logging`").because(reason)))?.0;
     }
+    runtime(service).map_err(placed("runtime"))?;
+    wanted.post_start = service.post_start.iter().map(hook).collect();
+    wanted.pre_stop = service.pre_stop.iter().map(hook).collect();
     wanted.trust = trust(project, service)?;
     wanted.supervisor = Some(project.name.clone());
     limits::apply(service, &mut wanted)?;
@@ -101,9 +108,33 @@ fn environment(service: &Service, env: &mut Vec<String>) {
     }
 }
 
+fn hook(hook: &ServiceHook) -> Hook {
+    let variable =
+        |(name, value): (&String, &Option<String>)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}"));
+    Hook {
+        command: hook.command.clone(),
+        user: hook.user.clone().filter(|user| !user.is_empty()),
+        privileged: hook.privileged,
+        working_dir: hook.working_dir.clone().filter(|directory| !directory.is_empty()),
+        env: hook.environment.iter().map(variable).collect(),
+    }
+}
+
+/// There is one runtime; these names of others mean no more than that.
+fn runtime(service: &Service) -> Result<()> {
+    match service.runtime.as_deref() {
+        None | Some("" | "runc" | "crun" | "youki" | "coracle" | "io.containerd.runc.v2") => Ok(()),
+        Some(other) => Err(Failure::new(format!("there is no runtime `{other}`")).hint("leave `runtime:` out: there is one, our own")),
+    }
+}
+
 fn seconds(text: &str) -> Result<u64> {
     // Half a second is not no time at all.
     Ok(units::duration(text)?.as_secs_f64().ceil() as u64)
+}
+
+fn has_restart_policy(service: &Service) -> bool {
+    service.deploy.as_ref().is_some_and(|deploy| deploy.get("restart_policy").is_some_and(|policy| !policy.is_null()))
 }
 
 /// Docker compose: `deploy.restart_policy` goes over `restart`.

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::failure::Spot;
+
 /// A project, loaded, merged, checked and with profiles applied.
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -33,6 +35,8 @@ pub struct Project {
     pub environment: BTreeMap<String, String>,
     /// What `config --format json` prints.
     pub normal: Value,
+    /// Where the attributes of services stand, as `web.restart`.
+    pub places: BTreeMap<String, Spot>,
     /// To be shown on standard error: unset variables, obsolete keys, attributes that are not carried out yet (by name).
     pub warnings: Vec<String>,
 }
@@ -87,6 +91,11 @@ pub struct Service {
     pub stop_signal: Option<String>,
     pub stop_grace_period: Option<String>,
     pub healthcheck: Option<ServiceHealthcheck>,
+    pub post_start: Vec<ServiceHook>,
+    pub pre_stop: Vec<ServiceHook>,
+    /// Something else than a container.
+    pub provider: Option<Provider>,
+    pub runtime: Option<String>,
     pub logging: Option<ServiceLogging>,
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
@@ -135,6 +144,26 @@ pub struct Service {
     /// Every other key, so that `up` can name what it does not carry out.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// A command that is run in a container after its start or before its stop.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ServiceHook {
+    pub command: Vec<String>,
+    pub user: Option<String>,
+    pub privileged: bool,
+    pub working_dir: Option<String>,
+    pub environment: BTreeMap<String, Option<String>>,
+}
+
+/// Who provides a service, and with which options.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Provider {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub options: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::compose::labels;
 use crate::compose::model::Project;
@@ -33,6 +34,8 @@ pub struct Found {
     pub volumes: BTreeMap<String, FoundResource>,
     /// The images of the services that were asked for, by name; None is not there.
     pub images: BTreeMap<String, Option<String>>,
+    /// How long ago those that are there were pulled, built or named last.
+    pub image_ages: BTreeMap<String, Duration>,
 }
 
 /// A network or volume.
@@ -95,11 +98,14 @@ impl FoundResource {
 /// A store that cannot be read.
 pub fn observe(home: &Home, project: &Project) -> Result<Found> {
     let mut found = observe_by_name(home, &project.name)?;
-    for service in &project.services {
-        let name = labels::image_name(project, (service.0, service.1));
-        if let Entry::Vacant(place) = found.images.entry(name) {
-            let id = image::find(home, place.key())?.map(|image| image.id);
-            place.insert(id);
+    for (name, service) in &project.services {
+        let mounted = service.volumes.iter().filter(|volume| volume.kind == "image").filter_map(|volume| volume.source.clone());
+        for name in std::iter::once(labels::image_name(project, (name, service))).chain(mounted) {
+            if let Entry::Vacant(place) = found.images.entry(name.clone()) {
+                let id = image::find(home, place.key())?.map(|image| image.id);
+                place.insert(id);
+                found.image_ages.extend(image::age(home, &name).map(|age| (name, age)));
+            }
         }
     }
     Ok(found)
@@ -124,7 +130,7 @@ pub fn observe_by_name(home: &Home, project: &str) -> Result<Found> {
     let networks = net::list(home)?.into_iter().map(|network| (network.name, FoundResource { labels: network.labels }));
     let networks = networks.collect();
     let volumes = volumes.into_iter().map(|volume| (volume.name, FoundResource { labels: volume.labels })).collect();
-    Ok(Found { containers, networks, volumes, images: BTreeMap::new() })
+    Ok(Found { containers, networks, volumes, ..Found::default() })
 }
 
 fn found_container(home: &Home, (container, state): (&Container, &State), anonymous: &[String]) -> FoundContainer {

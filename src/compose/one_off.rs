@@ -88,6 +88,9 @@ pub fn wanted(home: &Home, (project, name): (&Project, &str), one_off: OneOff) -
     service.command = one_off.command.or(service.command);
     let mut wanted = convert::wanted(project, (name, &service), &image, &Standing { home, project })?;
     wanted.ports = convert::port_candidates(&service)?.iter().filter_map(|candidates| candidates.ports().next()).collect::<Vec<Port>>();
+    // As with docker compose, hooks are for the service itself.
+    wanted.post_start.clear();
+    wanted.pre_stop.clear();
     wanted.labels.insert(labels::ONE_OFF.to_owned(), "True".to_owned());
     wanted.labels.insert(labels::NUMBER.to_owned(), "1".to_owned());
     Ok(wanted)

@@ -21,6 +21,7 @@ pub use down::DownOptions;
 pub use down::down;
 pub use operate::Operation;
 pub use operate::operate;
+pub use up::chosen;
 pub use up::up;
 
 /// Steps in an order in which they could be carried out one by one.
@@ -60,6 +61,10 @@ pub enum Action {
     },
     RemoveImage {
         image: String,
+    },
+    /// Another program brings up what it provides.
+    BringUpProvider {
+        service: String,
     },
     CreateNetwork {
         key: String,
@@ -188,6 +193,7 @@ impl Display for Action {
             Action::PullImage { image } => write!(f, "pull image {image}"),
             Action::BuildImage { image, .. } => write!(f, "build image {image}"),
             Action::RemoveImage { image } => write!(f, "remove image {image}"),
+            Action::BringUpProvider { service } => write!(f, "bring up provided service {service}"),
             Action::CreateNetwork { name, .. } => write!(f, "create network {name}"),
             Action::RemoveNetwork { name } => write!(f, "remove network {name}"),
             Action::CreateVolume { name, .. } => write!(f, "create volume {name}"),
@@ -221,6 +227,16 @@ pub struct Options {
     pub start: Start,
     pub images: Images,
     pub resources: Resources,
+    pub providers: Providers,
+}
+
+/// Whether services that other programs provide are brought up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Providers {
+    #[default]
+    Wanted,
+    /// They have been already.
+    Settled,
 }
 
 /// Whether what a service depends on is brought up too.

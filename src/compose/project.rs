@@ -36,6 +36,7 @@ pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
         files: loaded.files,
         environment: loaded.environment,
         normal,
+        places: loaded.places,
         warnings: loaded.warnings,
     })
 }

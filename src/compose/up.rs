@@ -12,6 +12,7 @@ use crate::compose::convert;
 use crate::compose::labels;
 use crate::compose::model::Project;
 use crate::compose::observe;
+use crate::compose::observe::Found;
 use crate::compose::plan;
 use crate::compose::plan::Action;
 use crate::compose::plan::DownOptions;
@@ -19,6 +20,9 @@ use crate::compose::plan::Images;
 use crate::compose::plan::Operation;
 use crate::compose::plan::Options;
 use crate::compose::plan::Plan;
+use crate::compose::plan::Providers;
+use crate::compose::plan::Start;
+use crate::compose::provider;
 use crate::compose::recipe::Recipe;
 use crate::compose::resource;
 use crate::failure::Result;
@@ -31,7 +35,9 @@ use crate::state::Lock;
 /// As [`plan::up`].
 pub fn plan_up(home: &Home, project: &Project, options: &Options) -> Result<Plan> {
     let found = observe::observe(home, project)?;
-    plan::up(project, &found, options, &recipes(project)?)
+    let plan = plan::up(project, &found, options, &recipes(project)?)?;
+    apply::check(home, project, &plan)?;
+    Ok(plan)
 }
 
 /// Plans a `down` and changes nothing.
@@ -88,9 +94,13 @@ fn plan_image(project: &Project, action: Action, (plan, open): (&mut Plan, &mut 
 /// What could not be done. The same `up` again continues.
 pub fn up(home: &Home, project: &Project, options: &Options, (manner, watch): (Manner, &dyn Watch)) -> Result<()> {
     let _lock = lock(home, &project.name, watch)?;
-    let recipes = recipes(project)?;
     let before = observe::observe(home, project)?;
+    let provided = provided(home, (project, options), &before, watch)?;
+    let project = provided.as_ref().unwrap_or(project);
+    let options = &Options { providers: Providers::Settled, ..options.clone() };
+    let recipes = recipes(project)?;
     let first = plan::up(project, &before, options, &recipes)?;
+    apply::check(home, project, &first)?;
     let job = |found| Job { home, name: &project.name, project: Some(project), found, recipes: &recipes, manner: manner.clone(), watch };
     let (found, plan) = if first.brings_images() {
         apply::apply(&job(&before), &first.images())?;
@@ -104,6 +114,19 @@ pub fn up(home: &Home, project: &Project, options: &Options, (manner, watch): (M
     uncarried(project, &plan).iter().for_each(|warning| watch.warn(warning));
     plan.kept.iter().for_each(|name| watch.event(Kind::Container, name, Phase::Running));
     apply::apply(&job(&found), &plan)
+}
+
+/// Brings up what other programs provide, and returns the project with what they say; None if there is nothing of that.
+fn provided(home: &Home, (project, options): (&Project, &Options), found: &Found, watch: &dyn Watch) -> Result<Option<Project>> {
+    let services = plan::chosen(project, options)?;
+    if options.start == Start::No || services.iter().all(|name| project.services[name].provider.is_none()) {
+        return Ok(None);
+    }
+    // What could not be carried out afterwards is not begun.
+    apply::check(home, project, &plan::up(project, found, options, &recipes(project)?)?)?;
+    let mut project = project.clone();
+    provider::up(&mut project, &services, watch)?;
+    Ok(Some(project))
 }
 
 /// Takes a project down. Its files need not be there.

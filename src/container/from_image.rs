@@ -70,6 +70,8 @@ pub fn from_image(image: &Image, name: &str, entrypoint: Option<Vec<String>>, co
         stop_signal: config.stop_signal.clone(),
         stop_timeout: None,
         healthcheck: config.healthcheck.clone().filter(|check| !is_none(check)),
+        post_start: Vec::new(),
+        pre_stop: Vec::new(),
         auto_remove: false,
         supervisor: None,
     }

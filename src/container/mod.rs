@@ -10,6 +10,7 @@ mod create;
 mod exec;
 mod files;
 mod from_image;
+mod hook;
 mod init;
 mod input;
 mod log_files;
@@ -61,6 +62,7 @@ pub use create::create;
 pub use create::remove;
 pub use exec::exec;
 pub use from_image::from_image;
+pub use hook::run_hook;
 pub use input::DetachKeys;
 pub use logs::check_logs;
 pub use logs::logs;
@@ -79,6 +81,7 @@ pub use usage::Usage;
 pub use usage::usage;
 pub use wanted::Below;
 pub use wanted::BlockIo;
+pub use wanted::Hook;
 pub use wanted::Ipc;
 pub use wanted::Limits;
 pub use wanted::LogDriver;
@@ -228,7 +231,7 @@ pub enum Attached {
     Detached,
 }
 
-/// Plays the roles of guardian, supervisor and init if the command line (`coracle @guardian …`) says so; None if it does not.
+/// Plays the roles of guardian, supervisor, init and hook if the command line (`coracle @guardian …`) says so; None if it does not.
 pub fn role(args: &[OsString]) -> Option<ExitCode> {
-    supervisor::role(args).or_else(|| init::role(args))
+    supervisor::role(args).or_else(|| init::role(args)).or_else(|| hook::role(args))
 }

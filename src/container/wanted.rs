@@ -92,6 +92,12 @@ pub struct Wanted {
     /// Seconds between stop signal and SIGKILL; 10 if None.
     pub stop_timeout: Option<u64>,
     pub healthcheck: Option<Healthcheck>,
+    /// Run in the container after it has been started by hand, in order.
+    #[serde(default)]
+    pub post_start: Vec<Hook>,
+    /// The same before it is stopped by hand.
+    #[serde(default)]
+    pub pre_stop: Vec<Hook>,
     /// Removes the container, and its anonymous volumes, when it ends.
     pub auto_remove: bool,
     /// Which supervisor watches it: the Compose project's name, or None for one of its own.
@@ -229,6 +235,18 @@ pub struct BlockIo {
     /// Operations a second.
     pub read_iops: Vec<(String, u64)>,
     pub write_iops: Vec<(String, u64)>,
+}
+
+/// A command that goes with a container's start or stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    pub command: Vec<String>,
+    /// The container's own if None.
+    pub user: Option<String>,
+    pub privileged: bool,
+    pub working_dir: Option<String>,
+    /// Over the container's own.
+    pub env: Vec<String>,
 }
 
 /// Whose namespace of a kind a container is in.

@@ -72,6 +72,7 @@ pub use credentials::Filed;
 pub use login::LoggedIn;
 pub use pack::Packing;
 pub use pull::peek;
+pub use store::age;
 pub use usage::ImageUsage;
 pub use usage::LooseLayer;
 pub use usage::Usage;

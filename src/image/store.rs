@@ -12,12 +12,14 @@
 //! making a record that uses them exclude each other by the lock `store`.
 
 use std::fs;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -161,9 +163,17 @@ pub(super) fn put_name(home: &Home, name: &Reference, id: &str, digest: Option<&
     let record = NameRecord { version: VERSION, name: canonical.clone(), id: id.to_owned(), digest: digest.map(Digest::to_string) };
     let path = name_path(home, &canonical);
     if state::find_json::<NameRecord>(&path).is_ok_and(|found| found.as_ref() == Some(&record)) {
+        // The same again: only the time is new. Where it cannot be set, the image seems older than it is.
+        let _ = File::options().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         return Ok(());
     }
     state::write_json(&path, &record)
+}
+
+/// How long ago a name was given to an image: by a pull, a build or a tag. None if there is no such name.
+pub fn age(home: &Home, name: &str) -> Option<Duration> {
+    let name = Reference::parse(name).ok()?;
+    fs::metadata(name_path(home, &name.canonical())).and_then(|metadata| metadata.modified()).ok()?.elapsed().ok()
 }
 
 pub(super) fn remove_name(home: &Home, canonical: &str) -> Result<()> {

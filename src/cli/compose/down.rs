@@ -13,6 +13,7 @@ use crate::cli::out;
 use crate::cli::stop::Patience;
 use crate::compose;
 use crate::compose::AfterFault;
+use crate::compose::Errand;
 use crate::compose::Manner;
 use crate::compose::labels;
 use crate::compose::plan::DownOptions;
@@ -65,7 +66,11 @@ impl Down {
         }
         let stage = Stage::new(flags)?;
         let plan = compose::down(home, &session.name, &options, (manner, &stage.watch()))?;
-        if plan.is_empty() {
+        let provided = session.project.as_ref().filter(|project| project.services.values().any(|service| service.provider.is_some()));
+        if let Some(project) = provided {
+            compose::release_providers(project, &self.services, Errand::Down, &stage.watch())?;
+        }
+        if plan.is_empty() && provided.is_none() {
             out::warn(&format!("no resource found to remove for project \"{}\"", session.name));
         }
         Ok(0)

@@ -14,6 +14,7 @@ use crate::cli::compose::up::waiting;
 use crate::cli::stop::Patience;
 use crate::compose;
 use crate::compose::AfterFault;
+use crate::compose::Errand;
 use crate::compose::Manner;
 use crate::compose::plan::Operation;
 use crate::failure::Failure;
@@ -116,7 +117,11 @@ impl Unpause {
 pub fn run(home: &Home, flags: &ProjectFlags, (services, operation): (&[String], Operation), manner: Manner) -> Outcome {
     let session = Session::begin(home, flags)?;
     session.knows(services)?;
-    carry_out(home, flags, (&session.name, services, operation), manner)
+    let status = carry_out(home, flags, (&session.name, services, operation), manner)?;
+    if let Some(project) = session.project.as_ref().filter(|_| operation == Operation::Stop && !flags.dry_run) {
+        compose::release_providers(project, services, Errand::Stop, &Stage::new(flags)?.watch())?;
+    }
+    Ok(status)
 }
 
 /// Carries an operation out, or says what it would do.

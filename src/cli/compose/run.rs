@@ -131,6 +131,7 @@ impl Command {
             let names = project.services.keys().cloned().collect::<Vec<_>>().join(", ");
             return Err(Failure::new(format!("no such service: {name}")).hint(format!("the services are {names}")));
         }
+        compose::check_service(home, &project, &name)?;
         revive(home);
         if flags.dry_run {
             return self.show(home, (&project, &name));
@@ -155,8 +156,16 @@ impl Command {
         let flags = flags.with_style(self.quiet.then_some(Style::Quiet));
         let stage = Stage::new(&flags)?.hushed(Hush { pulls: self.quiet_pull, builds: self.quiet_build });
         let watch = stage.watch();
-        if let Some(action) = self.image(home, (project, name))? {
-            compose::bring_images(home, project, vec![action], (flags.manner(), &watch))?;
+        let mut images: Vec<Action> = self.image(home, (project, name))?.into_iter().collect();
+        let mounted =
+            project.services[name].volumes.iter().filter(|volume| volume.kind == "image").filter_map(|volume| volume.source.as_ref());
+        for image in mounted {
+            if image::find(home, image)?.is_none() {
+                images.push(Action::PullImage { image: image.clone() });
+            }
+        }
+        if !images.is_empty() {
+            compose::bring_images(home, project, images, (flags.manner(), &watch))?;
         }
         let options = self.options(project, name);
         let dependencies = if self.no_deps { None } else { Some(&options) };

@@ -97,6 +97,7 @@ impl compose::Watch for ObjectWatch<'_> {
             Kind::Network => "Network",
             Kind::Volume => "Volume",
             Kind::Image => "Image",
+            Kind::Service => "Service",
         };
         self.show(kind, name, phase);
     }

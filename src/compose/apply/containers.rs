@@ -13,11 +13,15 @@ use crate::compose::plan::Action;
 use crate::container;
 use crate::container::Mount;
 use crate::container::MountSource;
+use crate::container::Status;
 use crate::container::Volumes;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
+use crate::image::Hold;
 use crate::image::Image;
+use crate::image::ImageConfig;
+use crate::image::RunConfig;
 use crate::place::Home;
 use crate::state;
 
@@ -38,8 +42,15 @@ impl Peers for Pending<'_> {
     }
 
     fn image(&self, name: &str) -> Option<Image> {
-        image::find(self.0, name).ok().flatten()
+        Some(image::find(self.0, name).ok().flatten().unwrap_or_else(unknown_image))
     }
+}
+
+/// Stands for an image that is still to come.
+pub(super) fn unknown_image() -> Image {
+    let config = RunConfig { cmd: Some(vec!["/".to_owned()]), ..RunConfig::default() };
+    let config = ImageConfig { config, ..ImageConfig::default() };
+    Image { id: String::new(), manifest_digest: None, config, layers: Vec::new(), hold: Hold::default() }
 }
 
 impl Peers for Work<'_> {
@@ -74,13 +85,20 @@ impl Work<'_> {
                 watched(name, (Phase::Recreating, Phase::Recreated), &|| self.recreate((service, *number), name, old))
             }
             Action::StartContainer { name } => watched(name, (Phase::Starting, Phase::Started), &|| {
-                let warnings = container::start(home, &self.id(name)?).map_err(|failure| failure.exit(1))?;
+                let id = self.id(name)?;
+                let warnings = container::start(home, &id).map_err(|failure| failure.exit(1))?;
                 warnings.iter().for_each(|warning| self.job.watch.warn(&format!("container {name}: {warning}")));
-                Ok(())
+                let hooks = container::find(home, &id)?.wanted.post_start;
+                let run = |hook| {
+                    container::run_hook(home, &id, hook)
+                        .map_err(|failure| failure.within(format!("cannot start container `{name}`")).exit(1))
+                };
+                hooks.iter().try_for_each(run)
             }),
-            Action::StopContainer { name } => {
-                watched(name, (Phase::Stopping, Phase::Stopped), &|| container::stop(home, &self.id(name)?, manner.grace))
-            }
+            Action::StopContainer { name } => watched(name, (Phase::Stopping, Phase::Stopped), &|| {
+                self.before_stop(name);
+                container::stop(home, &self.id(name)?, manner.grace)
+            }),
             Action::KillContainer { name } => {
                 watched(name, (Phase::Killing, Phase::Killed), &|| container::kill(home, &self.id(name)?, &manner.signal))
             }
@@ -101,8 +119,26 @@ impl Work<'_> {
             return Ok(());
         }
         self.watched((Kind::Container, name), (Phase::Stopping, Phase::Stopped), &|| {
+            self.before_stop(name);
             container::halt(self.job.home, &id, self.job.manner.grace)
         })
+    }
+
+    /// Runs the hooks of a container that is about to be stopped. One that fails is no reason to let it run.
+    fn before_stop(&self, name: &str) {
+        let Some(container) = self.id(name).ok().and_then(|id| container::find(self.job.home, &id).ok()) else { return };
+        if container.wanted.pre_stop.is_empty()
+            || !container::state(self.job.home, &container.id).is_ok_and(|state| state.status == Status::Running)
+        {
+            return;
+        }
+        for hook in &container.wanted.pre_stop {
+            if let Err(failure) = container::run_hook(self.job.home, &container.id, hook) {
+                self.job
+                    .watch
+                    .warn(&format!("container {name}: {}", failure.to_string().replace("error: ", "").replace("\n  because: ", ": ")));
+            }
+        }
     }
 
     /// The second half.
@@ -122,6 +158,7 @@ impl Work<'_> {
     /// The old one must go first, for it holds the name and the ports; all that can be checked has been checked.
     fn recreate(&self, service: (&str, u32), name: &str, old: &str) -> Result<()> {
         let id = self.id(old)?;
+        self.before_stop(old);
         container::stop(self.job.home, &id, self.job.manner.grace)?;
         let volumes = match self.job.manner.anonymous {
             Anonymous::Carried => Volumes::Keep,

@@ -67,6 +67,7 @@ fn converted(service: Value) -> Result<container::Wanted> {
         secrets: serde_json::from_value(json!({"token": {"name": "shop_token", "environment": "TOKEN"}})).unwrap(),
         environment: BTreeMap::from([("TOKEN".to_owned(), "s3cret".to_owned())]),
         normal: Value::Null,
+        places: BTreeMap::new(),
         warnings: Vec::new(),
     };
     wanted(&project, ("web", &service), &image(), &Nobody)

@@ -44,7 +44,6 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
 fn is_done(key: &str, value: &Value) -> bool {
     match key {
         "isolation" => value.as_str() == Some("default"),
-        "runtime" => matches!(value.as_str(), Some("runc" | "crun" | "coracle")),
         _ => false,
     }
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use serde_json::Map as JsonMap;
 use serde_json::Value as Json;
 
+use crate::failure::Spot;
+
 use super::CONTENT;
 use super::Leave;
 use super::consistency;
@@ -54,7 +56,22 @@ pub(in crate::compose) struct Loaded {
     extensions: Attributes,
     tree: Map,
     notation: Notation,
+    /// Where the attributes of services stand, as `web.restart`: for what is found wrong with them later.
+    pub places: BTreeMap<String, Spot>,
     pub warnings: Vec<String>,
+}
+
+/// The places of the attributes of all services; of one that has parts, the place of its name.
+fn places(session: &Session<'_>, tree: &Map) -> BTreeMap<String, Spot> {
+    let services = tree.get("services").and_then(Node::as_map).into_iter().flat_map(Map::iter);
+    let attributes = services.flat_map(|(name, service)| {
+        let attributes = service.node.as_map().into_iter().flat_map(Map::iter);
+        attributes.filter_map(move |(key, entry)| {
+            let has_parts = entry.node.as_map().is_some() || entry.node.as_list().is_some();
+            Some((format!("{name}.{key}"), session.spot(if has_parts { entry.key_at } else { entry.node.at })?))
+        })
+    });
+    attributes.collect()
 }
 
 impl Loaded {
@@ -90,6 +107,7 @@ impl Loaded {
             models: section("models", Resource::Model),
             contents: contents(&tree),
             extensions,
+            places: places(session, &tree),
             tree,
             notation,
             warnings: Vec::new(),

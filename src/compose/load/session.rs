@@ -185,7 +185,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn spot(&self, at: Span) -> Option<Spot> {
+    /// A place as the person knows it; none for what no file holds.
+    pub(super) fn spot(&self, at: Span) -> Option<Spot> {
         if at.line == 0 {
             return None;
         }

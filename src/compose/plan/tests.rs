@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
@@ -31,6 +32,7 @@ fn project(normal: Value) -> Project {
         secrets: BTreeMap::new(),
         environment: BTreeMap::new(),
         normal,
+        places: BTreeMap::new(),
         warnings: Vec::new(),
     }
 }
@@ -97,6 +99,44 @@ fn planned(project: &Project, found: &Found, options: &Options) -> String {
 
 fn lines(lines: &[&str]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn an_image_is_looked_at_again_when_its_policy_says_so() {
+    let planned = |policy: &str, hours: u64| {
+        let project = project(json!({"services": {"web": {"image": "nginx", "pull_policy": policy}}}));
+        let mut found = all_up(&project);
+        found.image_ages.insert("nginx".to_owned(), Duration::from_secs(hours * 3600));
+        let plan = up(&project, &found, &Options::default(), &recipes(&project)).unwrap();
+        plan.steps.iter().any(|step| matches!(step.action, Action::PullImage { .. }))
+    };
+    let table = [
+        ("missing", 9999, false),
+        ("daily", 23, false),
+        ("daily", 25, true),
+        ("weekly", 25, false),
+        ("weekly", 200, true),
+        ("every_12h", 11, false),
+        ("every_12h", 12, true),
+        ("refresh", 0, true),
+        ("always", 0, true),
+    ];
+    for (policy, hours, expected) in table {
+        assert_eq!(planned(policy, hours), expected, "{policy} after {hours} hours");
+    }
+}
+
+#[test]
+fn an_image_that_is_mounted_is_pulled_too_and_a_provided_service_has_no_container() {
+    let project = project(json!({"services": {
+        "web": {"image": "nginx", "depends_on": {"db": {"condition": "service_started"}},
+            "volumes": [{"type": "image", "source": "tools", "target": "/tools"}]},
+        "db": {"provider": {"type": "cloud"}},
+    }}));
+    let plan = up(&project, &Found::default(), &Options::default(), &recipes(&project)).unwrap();
+    let expected = "1. bring up provided service db\n2. pull image tools (not found)\n3. pull image nginx (not found)\n\
+                    4. create container shop-web-1 after 3 (not found)\n5. start container shop-web-1 after 4\n";
+    assert_eq!(plan.to_string(), expected);
 }
 
 #[test]

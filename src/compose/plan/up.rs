@@ -15,6 +15,7 @@ use crate::compose::plan::Dependencies;
 use crate::compose::plan::Options;
 use crate::compose::plan::Orphans;
 use crate::compose::plan::Plan;
+use crate::compose::plan::Providers;
 use crate::compose::recipe::Recipe;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -58,6 +59,11 @@ pub fn up(project: &Project, found: &Found, options: &Options, recipes: &BTreeMa
     };
     let services = chosen(project, options)?;
     planner.orphans();
+    if options.providers == Providers::Wanted {
+        for name in services.iter().filter(|name| project.services[*name].provider.is_some()) {
+            planner.plan.add(Action::BringUpProvider { service: name.clone() }, Vec::new(), None);
+        }
+    }
     planner.images(&services)?;
     planner.networks(&services)?;
     planner.volumes(&services)?;
@@ -94,7 +100,10 @@ impl Planner<'_> {
 }
 
 /// The services to bring up, each after those it depends on.
-fn chosen(project: &Project, options: &Options) -> Result<Vec<String>> {
+///
+/// # Errors
+/// A service that is not there.
+pub fn chosen(project: &Project, options: &Options) -> Result<Vec<String>> {
     let mut order = Vec::new();
     let mut on_the_way = Vec::new();
     let named: Vec<&String> =

@@ -20,6 +20,7 @@ fn project(watch: &serde_json::Value) -> Project {
         secrets: BTreeMap::new(),
         environment: BTreeMap::new(),
         normal: serde_json::Value::Null,
+        places: BTreeMap::new(),
         warnings: Vec::new(),
     }
 }

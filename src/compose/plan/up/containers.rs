@@ -20,6 +20,9 @@ type Named<'a> = (&'a str, &'a Service);
 
 impl<'a> Planner<'a> {
     pub(super) fn service(&mut self, service: Named<'_>) -> Result<()> {
+        if service.1.provider.is_some() {
+            return Ok(()); // it has no containers
+        }
         let mut found: Vec<&'a FoundContainer> =
             self.found.containers.iter().filter(|found| found.service == service.0 && !found.one_off).collect();
         found.sort_by_key(|found| found.number);
@@ -164,7 +167,7 @@ impl<'a> Planner<'a> {
         }
         let mut steps = Vec::new();
         for (name, dependency) in &service.1.depends_on {
-            if !self.project.services.contains_key(name) {
+            if self.project.services.get(name).is_none_or(|service| service.provider.is_some()) {
                 continue;
             }
             let condition = match dependency.condition.as_str() {

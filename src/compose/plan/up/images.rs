@@ -1,5 +1,7 @@
 //! Which images must be pulled or built first.
 
+use std::time::Duration;
+
 use crate::compose::labels;
 use crate::compose::model::Service;
 use crate::compose::plan::Action;
@@ -7,6 +9,7 @@ use crate::compose::plan::Images;
 use crate::compose::plan::up::Planner;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::units;
 
 /// What is done about one image.
 enum Bring {
@@ -17,17 +20,14 @@ enum Bring {
 
 impl Planner<'_> {
     pub(super) fn images(&mut self, services: &[String]) -> Result<()> {
-        for name in services {
-            let policy = self.project.services[name].pull_policy.as_deref().unwrap_or_default();
-            if !is_carried_out(policy) {
-                self.plan.warnings.push(format!("service `{name}`: `pull_policy: {policy}` is taken as `missing`"));
-            }
-        }
         if self.options.images == Images::Settled {
             return Ok(());
         }
         for name in services {
-            self.image(name, &mut Vec::new())?;
+            if self.project.services[name].provider.is_none() {
+                self.mounted_images(name)?;
+                self.image(name, &mut Vec::new())?;
+            }
         }
         Ok(())
     }
@@ -42,7 +42,8 @@ impl Planner<'_> {
             return Ok(Some(*step));
         }
         let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
-        let (action, cause) = match bring(service, self.options.images, is_there)
+        let age = self.found.image_ages.get(&image).copied().filter(|_| is_there);
+        let (action, cause) = match bring(service, self.options.images, (is_there, age))
             .map_err(|failure| failure.within(format!("cannot bring up service `{name}`")))?
         {
             Bring::Nothing => return Ok(None),
@@ -64,14 +65,41 @@ impl Planner<'_> {
         self.made.insert(key, step);
         Ok(Some(step))
     }
+
+    /// Images whose files a service has mounted.
+    fn mounted_images(&mut self, name: &str) -> Result<()> {
+        let volumes = self.project.services[name].volumes.iter().filter(|volume| volume.kind == "image");
+        for image in volumes.filter_map(|volume| volume.source.clone()) {
+            let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
+            let key = format!("image {image}");
+            let is_built = self.project.services.values().any(|other| other.build.is_some() && other.image.as_ref() == Some(&image));
+            if is_there || is_built || self.made.contains_key(&key) {
+                continue;
+            }
+            if self.options.images == Images::NeverPull {
+                return Err(Failure::new(format!("cannot bring up service `{name}`")).because(format!(
+                    "the image `{image}`, which it mounts, is not there, and `--pull never` keeps it from being pulled"
+                )));
+            }
+            let step = self.plan.add(Action::PullImage { image }, Vec::new(), "not found".to_owned());
+            self.made.insert(key, step);
+        }
+        Ok(())
+    }
 }
 
-/// Whether a policy is one that is carried out.
-fn is_carried_out(policy: &str) -> bool {
-    matches!(policy, "" | "always" | "missing" | "if_not_present" | "never" | "build")
+/// How old an image may be by a policy; None if its age is not asked for.
+fn oldest(policy: &str) -> Option<Duration> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    match policy {
+        "refresh" => Some(Duration::ZERO),
+        "daily" => Some(DAY),
+        "weekly" => Some(7 * DAY),
+        _ => policy.strip_prefix("every_").and_then(|text| units::duration(text).ok()),
+    }
 }
 
-fn bring(service: &Service, images: Images, is_there: bool) -> Result<Bring> {
+fn bring(service: &Service, images: Images, (is_there, age): (bool, Option<Duration>)) -> Result<Bring> {
     let policy = service.pull_policy.as_deref().unwrap_or_default();
     let can_build = service.build.is_some();
     match (images, policy) {
@@ -80,6 +108,11 @@ fn bring(service: &Service, images: Images, is_there: bool) -> Result<Bring> {
         }
         (Images::Pull, _) if !can_build || service.image.is_some() => return Ok(Bring::Pull("--pull always")),
         (Images::Missing | Images::Build | Images::NeverBuild, "always") if !can_build => return Ok(Bring::Pull("pull_policy always")),
+        (Images::Missing | Images::Build | Images::NeverBuild, _)
+            if !can_build && oldest(policy).is_some_and(|oldest| age.is_some_and(|age| age >= oldest)) =>
+        {
+            return Ok(Bring::Pull("pull_policy asks for a newer look"));
+        }
         _ if is_there => return Ok(Bring::Nothing),
         _ => {}
     }
