@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
-use rustix::pipe::PipeFlags;
 use rustix::process::WaitId;
 use rustix::process::WaitIdOptions;
 
@@ -19,8 +18,6 @@ use crate::container::notes;
 use crate::container::record;
 use crate::container::record::UNSEEN_EXIT;
 use crate::container::spec;
-use crate::failure::Doing;
-use crate::failure::Result;
 use crate::net;
 use crate::place::Home;
 use crate::runtime::Cgroup;
@@ -39,9 +36,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// A run as long as this makes the next restart a first one.
 const GOOD_RUN: Duration = Duration::from_secs(10);
-
-/// How much others have priority over the deletion of what was removed; see nice(2).
-const LEISURE: i32 = 10;
 
 const ENDED: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG);
 
@@ -248,47 +242,6 @@ impl Supervisor {
             Belongings::of(&container).give_back(&self.home);
             self.be_down(&container.id);
         }
-    }
-
-    /// What a container had has been taken back. What nobody needs to wait for comes now.
-    pub(super) fn be_down(&mut self, id: &str) {
-        self.announce_down(id);
-        self.close_root(id);
-        if let Err(failure) = self.tidy() {
-            complain("cannot delete what was removed", failure);
-        }
-    }
-
-    /// Lets go of a container's root file system. With its last descriptor the kernel unmounts an overlay, and for that it writes out
-    /// the whole file system below, however much there is to write: so we hold one, or the end of PID 1 would wait for this, and we
-    /// leave it to a process of its own.
-    fn close_root(&mut self, id: &str) {
-        let Some(root) = self.roots.remove(id) else { return };
-        let forked = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Into::into).and_then(|(gate, ours)| {
-            // The other's must be the last one: it waits until ours are gone. Fields are dropped in their order.
-            let held = (root, ours);
-            self.fork_job(Errand::CloseRoot(id.to_owned()), move || {
-                let (root, ours) = held;
-                drop(ours);
-                let _ = rustix::io::read(&gate, &mut [0]);
-                drop(root);
-                0
-            })
-        });
-        if let Err(error) = forked {
-            complain("cannot fork, so a root file system is closed here", error);
-        }
-    }
-
-    /// Has what was removed deleted.
-    pub(super) fn tidy(&mut self) -> Result<()> {
-        let home = self.home.clone();
-        let forked = self.fork_job(Errand::Tidy, move || {
-            let _ = rustix::process::nice(LEISURE); // it is only a courtesy
-            state::empty_trash(&home);
-            0
-        });
-        forked.doing(|| "cannot fork")
     }
 
     /// Takes back all that a start made, or as much of it as an unfinished one made.

@@ -10,6 +10,7 @@ mod exits;
 mod guardian;
 mod health;
 mod idle;
+mod leisure;
 mod load;
 mod names;
 mod nest;
@@ -57,6 +58,7 @@ use guardian::Notice;
 use guardian::Turn;
 use health::Checks;
 use idle::Duty;
+use leisure::Root;
 use nest::Nest;
 use nest::Store;
 use output::Output;
@@ -80,8 +82,10 @@ struct Supervisor {
     watched: BTreeMap<String, Watched>,
     connections: Vec<Connection>,
     jobs: Vec<Job>,
-    /// The root file systems of running containers that last; see [`Supervisor::close_root`].
-    roots: BTreeMap<String, OwnedFd>,
+    /// The root file systems of containers that run or have just ended.
+    roots: BTreeMap<String, Root>,
+    /// When what was removed is to be deleted.
+    tidy_at: Option<Instant>,
     /// If it is we who look after idle networks.
     duty: Option<Duty>,
     /// When we have been quiet for long enough to let go of what we do not need for being so.
@@ -170,6 +174,7 @@ impl Supervisor {
             connections,
             jobs: Vec::new(),
             roots: BTreeMap::new(),
+            tidy_at: None,
             duty: None,
             rest_at: Some(Instant::now() + QUIET),
             names,
@@ -215,6 +220,7 @@ impl Supervisor {
         self.nest.hide();
         // Whoever connected before that hears our end, and begins another supervisor.
         self.nest.clear();
+        self.leave_leisure();
     }
 
     /// Sleeps until something happens or is due; returns where.
@@ -272,7 +278,7 @@ impl Supervisor {
             [run.kill_at, run.reaped_by, run.output.deadline(), checks]
         });
         let of_restarts = self.watched.values().map(|watched| watched.restart_at);
-        of_runs.chain(of_restarts).chain([self.rest_at, self.duty.as_ref().map(|duty| duty.due)]).flatten().min()
+        of_runs.chain(of_restarts).chain([self.rest_at, self.duty.as_ref().map(|duty| duty.due), self.leisure_deadline()]).flatten().min()
     }
 
     fn handle(&mut self, source: &Source) {
@@ -304,6 +310,7 @@ impl Supervisor {
         if self.duty.as_ref().is_some_and(|duty| duty.due <= now) {
             self.do_duty();
         }
+        self.use_leisure(now);
         let ids: Vec<String> = self.watched.keys().cloned().collect();
         for id in ids {
             let Some(watched) = self.watched.get_mut(&id) else { continue };

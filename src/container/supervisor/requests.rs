@@ -107,7 +107,10 @@ impl Supervisor {
                 false => Some(Reply::Done),
             }),
             Request::Amended { id } => self.read_again(id).map(|()| Some(Reply::Done)),
-            Request::Tidy => self.tidy().map(|()| Some(Reply::Done)),
+            Request::Tidy => {
+                self.tidy_soon();
+                Ok(Some(Reply::Done))
+            }
             Request::Booted => {
                 self.sweep();
                 self.start_after_boot();

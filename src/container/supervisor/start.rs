@@ -75,7 +75,7 @@ impl Supervisor {
     /// Makes a container run; one that runs is left alone. Returns what this machine could not do.
     pub(super) fn start(&mut self, id: &str, by: By) -> Result<Vec<String>> {
         self.rest_at = Some(Instant::now() + QUIET);
-        self.wait_until_down(id);
+        self.end_last_run(id);
         let mut watched = match self.watched.remove(id) {
             Some(watched) if watched.run.is_some() => {
                 self.watched.insert(id.to_owned(), watched);
@@ -134,7 +134,7 @@ impl Supervisor {
         let ports = self.reserve(watched)?; // a taken port is refused before anything is made
         let directory = make_run_directory(&home, &id)?; // it stands: there is something to take down
         let root = runtime::open_root(&root_of(&home, &container)).map_err(engine)?;
-        self.hold_root(&container, &root)?;
+        self.hold_root(&container, &root).map_err(engine)?;
         let user = runtime::resolve_user(&root, &wanted.user, &wanted.group_add).map_err(engine)?;
         let spec = spec::build(&home, &container, &user).map_err(engine)?;
         let (cgroup, mut warnings) = make_cgroup(&container, &directory, &spec)?;
@@ -166,15 +166,6 @@ impl Supervisor {
         let checks = Checks::of(wanted, since, None);
         watched.run = Some(Run { pidfd: process.pidfd, cgroup, since, output, terminal, checks, relays, kill_at: None, reaped_by: None });
         Ok(warnings)
-    }
-
-    /// Keeps the root mounted beyond the end of the container, unless nothing of it has to reach the disk.
-    fn hold_root(&mut self, container: &Container, root: &OwnedFd) -> Result<()> {
-        if !container.wanted.auto_remove {
-            let held = root.try_clone().doing(|| "cannot hold the root file system").map_err(engine)?;
-            self.roots.insert(container.id.clone(), held);
-        }
-        Ok(())
     }
 
     /// Reserves the host ports, or keeps those that a restart has held.
