@@ -1,6 +1,7 @@
 //! `coracle compose …`: a project of several containers. One file per command.
 
 mod attach;
+mod bake;
 mod build;
 mod config;
 mod cp;
@@ -20,6 +21,7 @@ mod processes;
 mod ps;
 mod publish;
 mod pull;
+mod push;
 mod rm;
 mod run;
 mod scale;
@@ -234,6 +236,8 @@ enum Verb {
     Publish(publish::Command),
     /// Pull the images of services
     Pull(pull::Command),
+    /// Push the images of services that are built
+    Push(push::Command),
     /// Restart services
     Restart(operate::Restart),
     /// Remove stopped containers
@@ -279,7 +283,7 @@ impl Command {
             Verb::Attach(command) => command.run(home, flags),
             Verb::Build(command) => command.run(home, flags),
             Verb::Commit(command) => command.run(home, flags),
-            Verb::Config(command) => command.run(flags),
+            Verb::Config(command) => command.run(home, flags),
             Verb::Cp(command) => command.run(home, flags),
             Verb::Create(command) => command.run(home, flags),
             Verb::Down(command) => command.run(home, flags),
@@ -296,6 +300,7 @@ impl Command {
             Verb::Ps(command) => command.run(home, flags),
             Verb::Publish(command) => command.run(),
             Verb::Pull(command) => command.run(home, flags),
+            Verb::Push(command) => command.run(home, flags),
             Verb::Restart(command) => command.run(home, flags),
             Verb::Rm(command) => command.run(home, flags),
             Verb::Run(command) => command.run(home, flags),

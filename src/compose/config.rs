@@ -1,7 +1,9 @@
 //! What `compose config` prints.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::thread;
 
 use serde_json::Value as Json;
 use sha2::Digest;
@@ -13,6 +15,7 @@ use crate::failure::Result;
 use super::Sources;
 use super::load;
 use super::load::Attributes;
+use super::load::Explained;
 use super::load::Leave;
 use super::load::Loaded;
 use super::load::Notation;
@@ -61,11 +64,30 @@ pub fn config(sources: &Sources, flags: &ConfigFlags) -> Result<Printed> {
     config_in(&Surroundings::here(), sources, flags)
 }
 
+/// Says where the values of a variable come from.
+///
+/// # Errors
+/// Nothing sets the variable and nothing names it.
+pub fn explain(sources: &Sources, variable: &str) -> Result<Explained> {
+    load::explain_in(&Surroundings::here(), sources, variable)
+}
+
 /// [`config`] in surroundings of the caller's choice.
 ///
 /// # Errors
 /// As [`config`].
 pub fn config_in(surroundings: &Surroundings, sources: &Sources, flags: &ConfigFlags) -> Result<Printed> {
+    config_pinned(surroundings, sources, (flags, None))
+}
+
+/// Says by which name an image is pinned: with its digest.
+pub type Pin<'p> = &'p (dyn Fn(&str) -> Result<String> + Sync);
+
+/// [`config_in`] with every image's name pinned.
+///
+/// # Errors
+/// As [`config`]; what pinning says.
+pub fn config_pinned(surroundings: &Surroundings, sources: &Sources, (flags, pin): (&ConfigFlags, Option<Pin<'_>>)) -> Result<Printed> {
     let leave = Leave {
         interpolation: flags.no_interpolate || flags.variables,
         normal_form: flags.no_normalize,
@@ -75,7 +97,7 @@ pub fn config_in(surroundings: &Surroundings, sources: &Sources, flags: &ConfigF
         environment: is_list(flags),
     };
     if leave.interpolation {
-        return uninterpolated(surroundings, sources, (flags, leave));
+        return uninterpolated(surroundings, sources, (flags, pin, leave));
     }
     let notation = if flags.format == "json" { Notation::Json } else { Notation::Yaml };
     let mut loaded = load::load_in(surroundings, sources, leave, notation)?;
@@ -95,7 +117,7 @@ pub fn config_in(surroundings: &Surroundings, sources: &Sources, flags: &ConfigF
             if !flags.no_consistency {
                 container_names(&loaded)?;
             }
-            rendered(&loaded, flags)?
+            rendered(&loaded, (flags, pin))?
         }
     };
     Ok(Printed { text, warnings: loaded.warnings })
@@ -203,12 +225,38 @@ fn container_names(loaded: &Loaded) -> Result<()> {
     Ok(())
 }
 
-fn rendered(loaded: &Loaded, flags: &ConfigFlags) -> Result<String> {
+fn rendered(loaded: &Loaded, (flags, pin): (&ConfigFlags, Option<Pin<'_>>)) -> Result<String> {
     let mut values = loaded.values();
+    if let Some(pin) = pin {
+        pin_images(&mut values, pin)?;
+    }
     if flags.images_only {
         only_images(&mut values);
     }
     Ok(written(&values, &flags.format)?.replace('$', "$$"))
+}
+
+/// Puts a digest behind every image's name, all that are asked for side by side.
+fn pin_images(values: &mut Json, pin: Pin<'_>) -> Result<()> {
+    let services = values.get_mut("services").and_then(Json::as_object_mut).into_iter().flatten();
+    let images: Vec<&mut Json> = services.filter_map(|(_, service)| service.get_mut("image")).filter(|image| image.is_string()).collect();
+    let names: BTreeSet<String> = images.iter().filter_map(|image| image.as_str().map(str::to_owned)).collect();
+    let pinned: BTreeMap<String, Result<String>> = thread::scope(|scope| {
+        let asked: Vec<_> = names.into_iter().map(|name| (name.clone(), scope.spawn(move || pin(&name)))).collect();
+        asked.into_iter().map(|(name, answer)| (name, answer.join().expect("asking does not panic"))).collect()
+    });
+    let mut faults: Vec<Failure> = pinned.values().filter_map(|answer| answer.as_ref().err()).cloned().collect();
+    match faults.len() {
+        0 => {}
+        1 => return Err(faults.remove(0)),
+        _ => return Err(Failure::several("cannot pin all images", faults)),
+    }
+    for image in images {
+        if let Some(Ok(name)) = image.as_str().and_then(|name| pinned.get(name)) {
+            *image = Json::String(name.clone());
+        }
+    }
+    Ok(())
 }
 
 fn only_images(values: &mut Json) {
@@ -230,7 +278,11 @@ fn written(values: &Json, format: &str) -> Result<String> {
 }
 
 /// `--no-interpolate` and `--variables`: the tree as the files have it.
-fn uninterpolated(surroundings: &Surroundings, sources: &Sources, (flags, leave): (&ConfigFlags, Leave)) -> Result<Printed> {
+fn uninterpolated(
+    surroundings: &Surroundings,
+    sources: &Sources,
+    (flags, pin, leave): (&ConfigFlags, Option<Pin<'_>>, Leave),
+) -> Result<Printed> {
     let mut model = load::model_in(surroundings, sources, leave)?;
     let names = |section: &str| -> String {
         let keys = model.get(section).and_then(Json::as_object).into_iter().flat_map(|map| map.keys());
@@ -241,6 +293,9 @@ fn uninterpolated(surroundings: &Surroundings, sources: &Sources, (flags, leave)
     } else if flags.services {
         names("services")
     } else {
+        if let Some(pin) = pin {
+            pin_images(&mut model, pin)?;
+        }
         if flags.images_only {
             only_images(&mut model);
         }

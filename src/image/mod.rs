@@ -37,13 +37,9 @@ mod usage;
 mod web;
 mod xattrs;
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
 use std::io::Read;
 use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,7 +68,10 @@ pub use credentials::Filed;
 pub use login::LoggedIn;
 pub use pack::Packing;
 pub use pull::peek;
+pub use pull::pinned;
 pub use store::age;
+pub use tar_writer::Archived;
+pub use tar_writer::write_archive;
 pub use usage::ImageUsage;
 pub use usage::LooseLayer;
 pub use usage::Usage;
@@ -424,28 +423,6 @@ pub fn remove_loose(home: &Home, keys: &[String], _nothing_arrives: &Lock) -> Re
 /// Writes down what has happened to an image.
 fn note(home: &Home, action: &str, (id, name): (&str, &str)) {
     journal::note(home, "image", action, (id, [("name".to_owned(), name.to_owned())].into()));
-}
-
-/// What [`write_archive`] writes.
-#[derive(Debug)]
-pub enum Archived<'a> {
-    /// A file or tree, by its name in an open directory, under the name it has in the archive.
-    Entry { parent: &'a OwnedFd, child: &'a OsStr, name: &'a OsStr },
-    /// All that is in an open directory.
-    Content(OwnedFd),
-}
-
-/// Writes files as a tar stream, in the form that layers have.
-///
-/// # Errors
-/// What cannot be read; what the sink says.
-pub fn write_archive(what: Archived<'_>, sink: &mut dyn io::Write) -> io::Result<()> {
-    let mut writer = tar_writer::Writer::new(|bytes| sink.write_all(bytes));
-    match what {
-        Archived::Entry { parent, child, name } => writer.item(parent, child.as_bytes(), name.as_bytes().to_vec())?,
-        Archived::Content(directory) => writer.content(directory)?,
-    }
-    writer.finish().map(drop)
 }
 
 /// A finished layer of a build.

@@ -111,8 +111,23 @@ pub fn peek(home: &Home, text: &str, platform: Option<&str>, watch: &dyn Watch) 
     })
 }
 
+/// The name with the digest that the registry has under it, as `docker.io/library/redis:8@sha256:…`; a name that has one is not asked for.
+///
+/// # Errors
+/// A bad name, an image or registry that is not there.
+pub fn pinned(home: &Home, text: &str, watch: &dyn Watch) -> Result<String> {
+    let mut name = Reference::parse(text)?.or_latest();
+    if name.digest.is_some() {
+        name.tag = None;
+        return Ok(name.canonical());
+    }
+    let pull = Pull { home, name: name.clone(), platform: Platform::of_host(), strict: false, watch };
+    name.digest = Some(pull.ask_registries(&|_, bytes| Ok(Digest::of(&bytes)))?.to_string());
+    Ok(name.canonical())
+}
+
 /// What becomes of the manifest that a registry gave.
-type Receive<'a> = dyn Fn(&Remote<'_>, Vec<u8>) -> Result<Image> + 'a;
+type Receive<'a, T> = dyn Fn(&Remote<'_>, Vec<u8>) -> Result<T> + 'a;
 
 /// The part of a pull that is not the name.
 pub(super) struct Wanted<'a> {
@@ -131,14 +146,14 @@ impl Pull<'_> {
         Ok((!self.strict || self.platform.distance(&has).is_some()).then_some(image))
     }
 
-    fn ask_registries(&self, receive: &Receive<'_>) -> Result<Image> {
+    fn ask_registries<T>(&self, receive: &Receive<'_, T>) -> Result<T> {
         let endpoints = Rules::load(self.home)?.endpoints(&self.name)?;
         let session = Session::begin(self.home)?;
         let _arriving = store::arriving(self.home)?;
         let mut last = None;
         for (place, endpoint) in endpoints.iter().enumerate() {
             match self.ask(&session, endpoint, receive) {
-                Ok(image) => return Ok(image),
+                Ok(received) => return Ok(received),
                 Err(failure) => {
                     if place + 1 < endpoints.len() {
                         self.watch.note(&format!("mirror {} did not help: {}", endpoint.registry, failure.what()));
@@ -150,7 +165,7 @@ impl Pull<'_> {
         Err(last.unwrap_or_else(|| Failure::new(format!("cannot pull `{}`", self.name))).within_pull(&self.name))
     }
 
-    fn ask(&self, session: &Session, endpoint: &Endpoint, receive: &Receive<'_>) -> Result<Image> {
+    fn ask<T>(&self, session: &Session, endpoint: &Endpoint, receive: &Receive<'_, T>) -> Result<T> {
         let wanted = self.name.digest.as_deref().or(self.name.tag.as_deref()).unwrap_or("latest");
         let protocols = Protocol::for_trust(endpoint.trust);
         let mut outcome = Err(Trouble::new(Kind::Unreachable, String::new()));

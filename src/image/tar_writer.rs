@@ -4,10 +4,12 @@
 //! in OCI form: the same tree always makes the same stream, so a layer of ours need not be stored as one.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::AtFlags;
@@ -21,6 +23,28 @@ use tar::Header;
 use super::unpack::OPAQUE_XATTR;
 use super::unpack::is_content;
 use super::xattrs;
+
+/// What [`write_archive`] writes.
+#[derive(Debug)]
+pub enum Archived<'a> {
+    /// A file or tree, by its name in an open directory, under the name it has in the archive.
+    Entry { parent: &'a OwnedFd, child: &'a OsStr, name: &'a OsStr },
+    /// All that is in an open directory.
+    Content(OwnedFd),
+}
+
+/// Writes files as a tar stream, in the form that layers have.
+///
+/// # Errors
+/// What cannot be read; what the sink says.
+pub fn write_archive(what: Archived<'_>, sink: &mut dyn io::Write) -> io::Result<()> {
+    let mut writer = Writer::new(|bytes| sink.write_all(bytes));
+    match what {
+        Archived::Entry { parent, child, name } => writer.item(parent, child.as_bytes(), name.as_bytes().to_vec())?,
+        Archived::Content(directory) => writer.content(directory)?,
+    }
+    writer.finish().map(drop)
+}
 
 /// Gives the tar stream of a tree to `sink`, piece by piece.
 pub(super) struct Writer<F> {

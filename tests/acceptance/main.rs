@@ -34,6 +34,7 @@ mod names;
 mod ports;
 mod pull;
 mod push;
+mod push_compose;
 mod restart;
 mod run;
 mod static_binary;

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::cli::Outcome;
 use crate::cli::build::answers;
 use crate::cli::build::words;
 use crate::cli::compose::ProjectFlags;
+use crate::cli::compose::bake;
+use crate::cli::compose::bake::Extra;
 use crate::cli::compose::plan;
+use crate::cli::compose::push;
 use crate::cli::compose::session;
 use crate::cli::compose::session::Stage;
 use crate::cli::out;
@@ -40,6 +44,12 @@ pub struct Command {
     /// An ssh agent or keys for RUN --mount=type=ssh
     #[arg(long, value_name = "default|ID[=SOCKET|KEY[,KEY]]", value_parser = words::ssh)]
     ssh: Vec<(String, Vec<PathBuf>)>,
+    /// Push the images that have a name of their own
+    #[arg(long)]
+    push: bool,
+    /// Print what is built as a file for `docker buildx bake`, and build nothing
+    #[arg(long)]
+    print: bool,
     /// Look at the Dockerfiles only
     #[arg(long)]
     check: bool,
@@ -103,6 +113,14 @@ impl DockersOwn {
     }
 }
 
+/// The services that are built.
+fn services(actions: &[Action]) -> impl Iterator<Item = &str> {
+    actions.iter().filter_map(|action| match action {
+        Action::BuildImage { service, .. } => Some(service.as_str()),
+        _ => None,
+    })
+}
+
 /// Looks at the Dockerfile of each service; the status is 1 if one of them is not good.
 fn check(home: &Home, project: &Project, (actions, manner): (&[Action], &BuildManner), stage: &Stage) -> Outcome {
     let mut status = 0;
@@ -131,9 +149,32 @@ impl Command {
             out::warn("no service to build");
             return Ok(0);
         }
+        if self.print {
+            return out::line(&format!("{:#}", self.bake_file(&project, &actions))).map(|()| 0);
+        }
         if flags.dry_run {
             return plan::show(&compose::plan_images(&project, actions));
         }
+        self.build(home, flags, (&project, actions))
+    }
+
+    /// The same for bake.
+    fn bake_file(&self, project: &Project, actions: &[Action]) -> Value {
+        let ssh = |(id, paths): &(String, Vec<PathBuf>)| {
+            format!("{id}={}", paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(","))
+        };
+        let extra = Extra {
+            args: &self.build_arg,
+            ssh: self.ssh.iter().map(ssh).collect(),
+            pull: self.pull,
+            no_cache: self.no_cache,
+            push: self.push,
+            check: self.check,
+        };
+        bake::file(project, &services(actions).collect::<Vec<_>>(), &extra)
+    }
+
+    fn build(self, home: &Home, flags: &ProjectFlags, (project, actions): (&Project, Vec<Action>)) -> Outcome {
         let flags = flags.with_style(self.quiet.then_some(Style::Quiet));
         let argument = |word: String| match word.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -148,9 +189,11 @@ impl Command {
         };
         let stage = Stage::new(&flags)?;
         if self.check {
-            return check(home, &project, (&actions, &build), &stage);
+            return check(home, project, (&actions, &build), &stage);
         }
-        compose::bring_images(home, &project, actions, (Manner { build, ..flags.manner() }, &stage.watch()))?;
+        let named: Vec<String> = if self.push { push::names(project, services(&actions)) } else { Vec::new() };
+        compose::bring_images(home, project, actions, (Manner { build, ..flags.manner() }, &stage.watch()))?;
+        push::push(home, &flags, &named)?;
         Ok(0)
     }
 }

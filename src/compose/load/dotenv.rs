@@ -34,6 +34,23 @@ pub(super) fn parse(text: &str, variables: &mut BTreeMap<String, String>, lookup
     Ok(())
 }
 
+/// The line that says what a variable is, the last one if there are more.
+pub(super) fn line_of(text: &str, name: &str) -> Option<u32> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader { rest: text, line: 1 };
+    let scope = Scope { lookup: &|_| Some("set".to_owned()), variables: &BTreeMap::new() };
+    let mut line = None;
+    while let Ok(Some((found, inherited))) = reader.name() {
+        if found == name {
+            line = Some(reader.line - u32::from(inherited));
+        }
+        if !inherited && reader.value(&scope).is_err() {
+            break;
+        }
+    }
+    line
+}
+
 /// Reads the plain format: a `NAME=value` per line, nothing in it has a meaning; a lone `NAME` is looked up.
 pub(super) fn parse_raw(text: &str, variables: &mut BTreeMap<String, String>, lookup: Lookup<'_>) -> Result<(), Flaw> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

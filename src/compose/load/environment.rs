@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::dotenv;
 use super::dotenv::Flaw;
+use super::explain::Trace;
 use super::node::Span;
 use super::session::Fault;
 use super::session::Session;
@@ -20,9 +21,10 @@ pub(super) type Environment = BTreeMap<String, String>;
 pub(super) const LARGEST: u64 = 8 << 20;
 
 /// Reads files of variables one after the other; values see `known` first, then what earlier files say.
-/// What is wrong is reported; `None` if anything is.
-pub(super) fn read_files(session: &Session<'_>, known: &Environment, files: &[PathBuf]) -> Option<Environment> {
+/// What is wrong is reported; `None` if anything is. `kind` says to the person what files they are.
+pub(super) fn read_files(session: &Session<'_>, known: &Environment, (kind, files): (&'static str, &[PathBuf])) -> Option<Environment> {
     let mut found = Environment::new();
+    let mut said = Vec::new();
     for file in files {
         let (number, text) = read(session, file, "the file of variables")?;
         let before = found.clone();
@@ -31,6 +33,14 @@ pub(super) fn read_files(session: &Session<'_>, known: &Environment, files: &[Pa
             session.report(fault(session, (number, &text), &flaw));
             return None;
         }
+        if let Some(name) = session.trace.as_ref().map(Trace::name)
+            && let (Some(line), Some(value)) = (dotenv::line_of(&text, name), found.get(name))
+        {
+            said.push((format!("{}:{line}", session.shown(file)), value.clone()));
+        }
+    }
+    if let Some(trace) = &session.trace {
+        trace.files(kind, said);
     }
     Some(found)
 }

@@ -40,6 +40,9 @@ pub(super) fn settle(session: &Session<'_>, sources: &Sources) -> Option<Setting
     let here = &session.surroundings.directory;
     let mut environment = session.surroundings.variables.clone();
     environment.entry("PWD".to_owned()).or_insert_with(|| here.display().to_string());
+    if let Some(trace) = &session.trace {
+        trace.shell(&environment);
+    }
     let named = sources.project_directory.as_ref().filter(|directory| !directory.as_os_str().is_empty());
     let named = named.map(|directory| PathBuf::from(paths::join(here, &directory.to_string_lossy())));
     let mut files: Vec<PathBuf> = sources.files.iter().map(|file| at(here, file)).collect();
@@ -78,15 +81,20 @@ fn beside(files: &[PathBuf]) -> Option<PathBuf> {
 fn read_variables(session: &Session<'_>, sources: &Sources, directory: &Path, environment: &mut Environment) -> Option<()> {
     let own = &session.surroundings.variables;
     let listed = own.get("COMPOSE_ENV_FILES").map(|list| list.split(',').filter(|file| !file.is_empty()).map(str::to_owned).collect());
-    let listed: Vec<String> = if sources.env_files.is_empty() { listed.unwrap_or_default() } else { sources.env_files.clone() };
+    let (mut kind, listed): (_, Vec<String>) = if sources.env_files.is_empty() {
+        ("COMPOSE_ENV_FILES", listed.unwrap_or_default())
+    } else {
+        ("--env-file", sources.env_files.clone())
+    };
     let mut files: Vec<PathBuf> = listed.iter().map(|file| at(&session.surroundings.directory, file)).collect();
     if files.is_empty() {
         if is_disabled(session, own)? {
             return Some(());
         }
+        kind = ".env";
         files.extend(Some(directory.join(".env")).filter(|file| file.exists() && !file.is_dir()));
     }
-    let found = environment::read_files(session, environment, &files)?;
+    let found = environment::read_files(session, environment, (kind, &files))?;
     environment::add(environment, &found);
     Some(())
 }

@@ -131,7 +131,7 @@ fn variables(loader: &Loader<'_, '_>, include: &Include, (unit, place): (&Unit<'
         }
         files.push(file);
     }
-    let found = environment::read_files(session, unit.environment, &files)?;
+    let found = environment::read_files(session, unit.environment, ("include", &files))?;
     let mut environment = unit.environment.clone();
     environment::add(&mut environment, &found);
     Some(environment)

@@ -103,6 +103,9 @@ impl Filler<'_, '_> {
         match &mut node.value {
             Value::Text(text) => {
                 if text.contains('$') {
+                    if let Some(trace) = &self.session.trace {
+                        trace.text(self.session, (node.at, text), self.variables.environment);
+                    }
                     match template::substitute(text, &self.variables) {
                         Ok(filled) => *text = Rc::from(filled),
                         Err(error) => return self.session.report(fault(node, &error, path)),

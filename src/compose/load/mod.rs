@@ -20,6 +20,7 @@ mod consistency;
 mod defaults;
 mod dotenv;
 mod environment;
+mod explain;
 mod extends;
 mod files;
 mod include;
@@ -70,6 +71,8 @@ use resets::Resets;
 use session::Fault;
 use session::Session;
 
+pub use explain::Explained;
+pub use explain::explain_in;
 pub(super) use resolved::Attributes;
 pub(super) use resolved::Loaded;
 pub(super) use resolved::texts;
@@ -159,7 +162,7 @@ pub(super) fn words_of(line: &str) -> Option<Vec<String>> {
 /// # Errors
 /// As [`load_in`].
 pub(super) fn variables_in(surroundings: &Surroundings, files: &[PathBuf]) -> Result<Environment> {
-    within(surroundings, |session, _| environment::read_files(session, &session.surroundings.variables, files))
+    within(surroundings, |session, _| environment::read_files(session, &session.surroundings.variables, ("", files)))
 }
 
 /// Completes services that were enabled after loading.
@@ -191,6 +194,9 @@ fn load_tree(session: &Session<'_>, (sources, leave): (&Sources, Leave), name: &
     let loader = Loader { session, leave, files_read: Cell::new(0), parsed: RefCell::default() };
     *name = loader.name(&setting, sources)?;
     setting.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+    if let Some(trace) = &session.trace {
+        trace.project(("COMPOSE_PROJECT_NAME", name));
+    }
 
     let unit = Unit {
         directory: setting.directory.clone(),
@@ -271,7 +277,7 @@ impl Loader<'_, '_> {
         if paths == Paths::Resolved {
             paths::Resolver::new(self.session, &unit.directory).resolve(&mut project);
         }
-        resolve_environment(&mut project, unit.environment);
+        resolve_environment(self.session, &mut project, unit.environment);
         project
     }
 
@@ -364,10 +370,12 @@ impl Loader<'_, '_> {
 const CONTENT: &str = "x-#value";
 
 /// Takes over from the unit's environment what its files name without a value.
-fn resolve_environment(project: &mut Map, environment: &Environment) {
+fn resolve_environment(session: &Session<'_>, project: &mut Map, environment: &Environment) {
+    let taken = |at: node::Span, name: &str| session.trace.as_ref().map(|trace| trace.taken(session, (at, name), environment));
     for (_, entry) in project.get_mut("services").and_then(Node::as_map_mut).into_iter().flat_map(Map::iter_mut) {
         let variables = entry.node.as_map_mut().and_then(|service| service.get_mut("environment")).and_then(Node::as_list_mut);
         for item in variables.into_iter().flatten() {
+            let _ = item.as_text().and_then(|name| taken(item.at, name));
             if let Some(value) = item.as_text().and_then(|name| Some(format!("{name}={}", environment.get(name)?))) {
                 item.value = Value::Text(Rc::from(value));
             }
@@ -376,6 +384,7 @@ fn resolve_environment(project: &mut Map, environment: &Environment) {
     for section in ["secrets", "configs"] {
         for (_, entry) in project.get_mut(section).and_then(Node::as_map_mut).into_iter().flat_map(Map::iter_mut) {
             let Some(object) = entry.node.as_map_mut() else { continue };
+            let _ = object.get("environment").and_then(|node| taken(node.at, node.as_text()?));
             let value = object.text("environment").and_then(|name| environment.get(name)).cloned();
             if let (Some(value), Some(at)) = (value, object.get("environment").map(|node| node.at)) {
                 object.put(CONTENT, Node::text(value, at));

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::failure::Failure;
 use crate::failure::Spot;
 
+use super::explain::Trace;
 use super::node::Span;
 
 /// The world a project is loaded from, so that a test can bring its own.
@@ -82,6 +83,8 @@ pub(super) struct Session<'a> {
     lacking: Cell<bool>,
     /// What standard input held; it can be read only once.
     pub read_input: RefCell<Option<Rc<str>>>,
+    /// What is noted of a variable that is to be explained.
+    pub trace: Option<Trace>,
 }
 
 impl<'a> Session<'a> {
@@ -93,6 +96,7 @@ impl<'a> Session<'a> {
             warnings: RefCell::default(),
             lacking: Cell::default(),
             read_input: RefCell::default(),
+            trace: None,
         }
     }
 
@@ -144,6 +148,25 @@ impl<'a> Session<'a> {
     /// The file of a place as the person knows it.
     pub(super) fn file(&self, at: Span) -> String {
         self.texts.borrow().get(at.file as usize).map(|text| text.shown.display().to_string()).unwrap_or_default()
+    }
+
+    /// The places that `scan` finds in a file from a value on, given as offsets; none if the value is an alias.
+    pub(super) fn places(&self, at: Span, scan: impl Fn(&str) -> Vec<usize>) -> Vec<Span> {
+        let texts = self.texts.borrow();
+        let Some(known) = texts.get(at.file as usize).filter(|_| at.line > 0) else { return Vec::new() };
+        let line = known.text.split_inclusive('\n').take(at.line as usize - 1).map(str::len).sum::<usize>();
+        let column = known.text[line..].chars().take(at.column as usize - 1).map(char::len_utf8).sum::<usize>();
+        let value = &known.text[line + column..];
+        if value.starts_with('*') {
+            return Vec::new();
+        }
+        let place = |offset: usize| {
+            let (breaks, last) =
+                value[..offset].rsplit_once('\n').map_or((0, None), |(before, last)| (before.matches('\n').count() + 1, Some(last)));
+            let column = last.map_or(at.column as usize + value[..offset].chars().count(), |last| last.chars().count() + 1);
+            Span { file: at.file, line: at.line + breaks as u32, column: column as u32, width: 1 }
+        };
+        scan(value).into_iter().map(place).collect()
     }
 
     /// `path` as the person knows it: from where they stand.

@@ -213,6 +213,31 @@ pub(crate) fn variables_of(text: &str, found: &mut Vec<Variable>) {
     }
 }
 
+/// The expressions of `text` that name one variable and where they begin, those inside defaults and alternatives too.
+pub(super) fn expressions<'t>(text: &'t str, name: &str) -> Vec<(usize, &'t str)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(dollar) = text[at..].find('$') {
+        at += dollar;
+        let expression = &text[at..];
+        at += match find(expression) {
+            Some((Found::Named(known), length)) => {
+                found.extend((known == name).then_some((at, &expression[..length])));
+                length
+            }
+            Some((Found::Braced(whole), _)) => {
+                let inside = 2 + name_length(&whole[2..]);
+                let end = closing_brace(whole).map_or(whole.len(), |end| end + 1);
+                found.extend((whole[2..inside] == *name).then_some((at, &whole[..end])));
+                inside
+            }
+            Some((Found::Escaped | Found::Malformed, length)) => length,
+            None => 1,
+        };
+    }
+    found
+}
+
 fn variables_in_braces(whole: &str, found: &mut Vec<Variable>) {
     let end = closing_brace(whole).unwrap_or(whole.len() - 1);
     variables_of(&whole[end + 1..], found);
@@ -294,6 +319,14 @@ mod tests {
             };
             assert_eq!(found, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn expressions_are_found_in_their_order() {
+        let text = "$FOO $$FOO ${NO:-a${FOO:+b}} é${FOO} $FOOD ${FOO:?";
+        let found = expressions(text, "FOO");
+        assert_eq!(found.iter().map(|(_, expression)| *expression).collect::<Vec<_>>(), ["$FOO", "${FOO:+b}", "${FOO}"]);
+        assert!(found.iter().all(|(at, expression)| text[*at..].starts_with(expression)));
     }
 
     #[test]
