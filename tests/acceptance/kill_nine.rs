@@ -1,5 +1,10 @@
 //! SIGKILL on any of our processes: no container dies, no line is lost or doubled, names and ports go on.
 
+use std::fs::File;
+
+use nix::fcntl::Flock;
+use nix::fcntl::FlockArg;
+
 use crate::support::Process;
 use crate::support::World;
 use crate::support::eventually;
@@ -126,4 +131,49 @@ fn a_restart_policy_outlives_the_supervisor() {
     });
     world.coracle("rm -f steady").succeeds();
     world.is_empty();
+}
+
+/// What a container had is taken back by a process of its own, and by another one if that is killed over it.
+#[test]
+fn a_killed_take_down_is_done_again() {
+    let world = World::new();
+    world.coracle("run -d --rm --name brief busybox sleep 1000").succeeds();
+    let (guardian, supervisor) = roles(&world);
+    let held = hold_networks(&world);
+    world.coracle("kill brief").succeeds();
+    // It cannot go on while we hold the lock.
+    let job = eventually(seconds(10), || {
+        let found = world.engines().into_iter().find(|process| process.parent == supervisor.pid);
+        found.ok_or_else(|| format!("no process takes down the container: {:?}", world.engines()))
+    });
+    world.kill(&job);
+    drop(held);
+    world.is_empty();
+
+    // The same with everything killed but the guardian, and with everything: then the next command sees to it.
+    for all in [false, true] {
+        world.coracle("run -d --rm --name brief busybox sleep 1000").succeeds();
+        let held = hold_networks(&world);
+        world.coracle("kill brief").succeeds();
+        eventually(seconds(10), || if world.engines().len() >= 3 { Ok(()) } else { Err("nothing is taken down".to_owned()) });
+        let (own_guardian, _) = roles(&world);
+        assert_ne!(own_guardian.pid, guardian.pid, "the first one has ended with its container");
+        let mut victims = world.engines();
+        // The guardian first, if at all: else it would begin another supervisor.
+        victims.sort_by_key(|victim| victim.pid != own_guardian.pid);
+        for victim in victims.iter().filter(|victim| all || victim.pid != own_guardian.pid) {
+            world.outside(&["kill", "-KILL", &victim.pid.to_string()]);
+        }
+        drop(held);
+        if all {
+            world.coracle("ps").succeeds();
+        }
+        world.is_empty();
+    }
+}
+
+/// Takes the lock under which networks change.
+fn hold_networks(world: &World) -> Flock<File> {
+    let file = File::open(world.root().join("run/locks/net")).expect("a container has been on a network");
+    Flock::lock(file, FlockArg::LockExclusive).expect("a lock that nobody holds for long")
 }

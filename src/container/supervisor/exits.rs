@@ -244,6 +244,13 @@ impl Supervisor {
         }
     }
 
+    /// Takes back what a process of ours was killed over; here, so that nobody can kill it again without killing us.
+    pub(super) fn take_down_again(&mut self, id: &str) {
+        complain("a process that took down a container was killed, doing it again", id);
+        Belongings::of_unknown(&self.home, id).give_back(&self.home);
+        self.be_down(id);
+    }
+
     /// Takes back all that a start made, or as much of it as an unfinished one made.
     pub(super) fn take_down(&mut self, watched: &Watched) {
         self.names.withdraw(&self.home, &watched.container.id);

@@ -186,6 +186,9 @@ impl Supervisor {
         if self.watched.is_empty() {
             self.load();
         }
+        if self.connections.is_empty() {
+            self.sweep(); // nobody has begun us, so one before us was killed
+        }
         self.mind_what_was_left();
         loop {
             if self.is_idle() {
@@ -414,6 +417,8 @@ impl Supervisor {
             let reaped = rustix::process::waitpid(Some(job.pid), WaitOptions::NOHANG);
             let went_well = matches!(reaped, Ok(Some((_, status))) if status.exit_status() == Some(0));
             match job.errand {
+                // Where its run directory stands, there is still something to take back: it was killed.
+                Errand::TakeDown(id) if self.home.container_run(&id).exists() => self.take_down_again(&id),
                 Errand::TakeDown(id) => self.be_down(&id),
                 // What cannot be removed is left to the next command, which says why.
                 Errand::RemoveIdle if went_well => self.mind_what_was_left(),
