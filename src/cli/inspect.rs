@@ -109,8 +109,10 @@ fn look_up(home: &Home, name: &str, kind: Option<Kind>) -> Result<Option<Value>>
     {
         return container_inspect::value(home, &found).map(Some);
     }
+    // What cannot name an image may name something else.
+    let of_image = |failure| if kind.is_none() { Ok(None) } else { Err(failure) };
     if is(Kind::Image)
-        && let Some(found) = image::find(home, name)?
+        && let Some(found) = image::find(home, name).or_else(of_image)?
     {
         return image_inspect::value(home, &found).map(Some);
     }
