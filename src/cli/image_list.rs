@@ -1,5 +1,7 @@
 //! `coracle images`
 
+mod tree;
+
 use clap::Args;
 use serde_json::json;
 
@@ -11,6 +13,7 @@ use crate::cli::listing::Row;
 use crate::cli::listing::holds;
 use crate::cli::out;
 use crate::cli::wording::Width;
+use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
 use crate::image::Listed;
@@ -31,12 +34,15 @@ pub struct Command {
     /// Do not cut long texts
     #[arg(long)]
     no_trunc: bool,
-    /// Only those: reference=, dangling=, label=
+    /// Only those: reference=, dangling=, label=, before=, since=, until=
     #[arg(short, long, value_parser = listing::filter)]
     filter: Vec<Filter>,
     /// `table`, `table TEMPLATE`, `json` or a template
     #[arg(long)]
     format: Option<String>,
+    /// Each image with what it is for, and what it takes of the disk
+    #[arg(long, conflicts_with_all = ["quiet", "digests", "no_trunc", "format"])]
+    tree: bool,
     /// Only images of this name
     #[arg(value_name = "NAME[:TAG]")]
     name: Option<String>,
@@ -56,13 +62,18 @@ const WITH_DIGESTS: Columns = Columns { headings: HEADINGS, usual: &["Repository
 
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
-        listing::only_known(&self.filter, &["reference", "dangling", "label"])?;
+        listing::only_known(&self.filter, &["reference", "dangling", "label", "before", "since", "until"])?;
         let width = Width::of_flag(self.no_trunc);
+        let times = Times::read(home, &self.filter)?;
         let mut images = Vec::new();
         for listed in image::list(home)? {
-            if self.shows(&listed) && has_labels(home, &listed, &self.filter)? {
+            if self.shows(&listed) && times.have(&listed) && has_labels(home, &listed, &self.filter)? {
                 images.push(listed);
             }
+        }
+        if self.tree {
+            out::data(&tree::text(home, &images)?)?;
+            return Ok(0);
         }
         if self.quiet && self.format.is_none() {
             let ids: String = images.iter().map(|listed| format!("{}\n", width.id(&listed.id))).collect();
@@ -81,6 +92,38 @@ impl Command {
         self.name.as_deref().is_none_or(named)
             && holds(&self.filter, "reference", named)
             && holds(&self.filter, "dangling", |value| dangling == (value == "true" || value == "1"))
+    }
+}
+
+/// Between which moments an image must have been made, in nanoseconds since 1970; neither is within.
+struct Times {
+    after: u64,
+    before: u64,
+}
+
+impl Times {
+    /// `before` and `since` name images, `until` a moment.
+    fn read(home: &Home, filters: &[Filter]) -> Result<Times> {
+        let mut times = Times { after: 0, before: u64::MAX };
+        for filter in filters {
+            let of_image = || {
+                let found = image::find(home, &filter.value)?;
+                let found = found.ok_or_else(|| Failure::new(format!("no such image: {}", filter.value)))?;
+                units::moment(found.config.created.as_deref().unwrap_or("1970-01-01T00:00:00Z"))
+            };
+            match filter.key.as_str() {
+                "before" => times.before = times.before.min(of_image()?),
+                "until" => times.before = times.before.min(units::moment(&filter.value)?),
+                "since" => times.after = times.after.max(of_image()? + 1),
+                _ => {}
+            }
+        }
+        Ok(times)
+    }
+
+    fn have(&self, listed: &Listed) -> bool {
+        let created = listed.created.as_deref().and_then(|time| units::moment(time).ok()).unwrap_or_default();
+        created >= self.after && created < self.before
     }
 }
 

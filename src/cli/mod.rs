@@ -33,6 +33,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod network;
 mod out;
 mod pause;
@@ -196,6 +197,9 @@ enum Command {
     /// Manage images
     #[command(subcommand)]
     Image(image_group::Command),
+    /// Manage manifests and lists of them
+    #[command(subcommand)]
+    Manifest(manifest::Command),
     /// Manage networks
     #[command(subcommand)]
     Network(network::Command),
@@ -255,6 +259,7 @@ impl Command {
             Command::Wait(command) => command.run(home),
             Command::Container(command) => command.run(home),
             Command::Image(command) => command.run(home),
+            Command::Manifest(command) => command.run(home),
             Command::Network(command) => command.run(home),
             Command::Volume(command) => command.run(home),
             Command::System(command) => command.run(home),

@@ -159,10 +159,17 @@ impl Progress {
     /// Adds a bar that counts bytes below the last line.
     fn bytes(&self, name: String, total: u64) -> ProgressBar {
         let bar = self.add(ProgressBar::new(total));
-        bar.set_style(style("   {prefix} [{bar:30}] {bytes:>10}/{total_bytes:<10} {msg}").progress_chars("=> "));
+        let running = "   {prefix} [{bar:30}] {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12}  {eta} left";
+        bar.set_style(style(running).progress_chars("=> "));
         bar.set_prefix(name);
         bar.tick();
         bar
+    }
+
+    /// Ends a bar of bytes with its last words.
+    fn settle_bytes(&self, bar: &ProgressBar, text: &'static str) {
+        bar.set_style(style("   {prefix} [{bar:30}] {bytes:>10}/{total_bytes:<10} {msg}").progress_chars("=> "));
+        bar.finish_with_message(text);
     }
 
     /// Lets a line that had ended change again.

@@ -325,6 +325,9 @@ impl Work<'_> {
     fn pull(&self, image: &str, watch: &dyn image::Watch) -> Result<Image> {
         let services = self.project()?.services.values();
         let platform = services.filter(|service| service.image.as_deref() == Some(image)).find_map(|service| service.platform.clone());
+        if let Some(digest) = self.project()?.pins.get(image) {
+            return image::pull_locked(self.job.home, (image, digest), platform.as_deref(), watch);
+        }
         image::pull(self.job.home, image, platform.as_deref(), Policy::Always, watch)
     }
 }

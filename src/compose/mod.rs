@@ -5,6 +5,7 @@ mod config;
 pub mod convert;
 pub mod labels;
 mod load;
+pub mod lock;
 pub mod model;
 pub mod observe;
 mod one_off;

@@ -33,6 +33,8 @@ pub struct Project {
     pub secrets: BTreeMap<String, FileObject>,
     /// The variables that interpolation saw: `.env`, `--env-file` and the process's own.
     pub environment: BTreeMap<String, String>,
+    /// What `compose.lock` says of images, if it shall be kept to: their names, as services have them, to digests.
+    pub pins: BTreeMap<String, String>,
     /// What `config --format json` prints.
     pub normal: Value,
     /// Where the attributes of services stand, as `web.restart`.

@@ -32,7 +32,7 @@ pub struct Found {
     pub networks: BTreeMap<String, FoundResource>,
     /// All volumes, by name.
     pub volumes: BTreeMap<String, FoundResource>,
-    /// The images of the services that were asked for, by name; None is not there.
+    /// The images of the services that were asked for, by name; None is not there, or is not the one it must be.
     pub images: BTreeMap<String, Option<String>>,
     /// How long ago those that are there were pulled, built or named last.
     pub image_ages: BTreeMap<String, Duration>,
@@ -103,7 +103,11 @@ pub fn observe(home: &Home, project: &Project) -> Result<Found> {
         for name in std::iter::once(labels::image_name(project, (name, service))).chain(mounted) {
             if let Entry::Vacant(place) = found.images.entry(name.clone()) {
                 let id = image::find(home, place.key())?.map(|image| image.id);
-                place.insert(id);
+                let is_right = match project.pins.get(&name) {
+                    Some(pin) => image::digest_of(home, &name)?.as_ref() == Some(pin),
+                    None => true,
+                };
+                place.insert(id.filter(|_| is_right));
                 found.image_ages.extend(image::age(home, &name).map(|age| (name, age)));
             }
         }

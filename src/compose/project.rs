@@ -24,6 +24,7 @@ pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
         Ok(services)
     };
     Ok(Project {
+        pins: BTreeMap::new(),
         separator: separator(sources, &loaded.environment),
         services: services(&loaded.services)?,
         disabled: services(&loaded.disabled)?,

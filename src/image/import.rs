@@ -1,11 +1,14 @@
 //! Makes an image of a file system that comes as one tar stream.
 
+use std::io::BufReader;
+use std::io::Cursor;
 use std::io::Read;
 use std::sync::atomic::AtomicBool;
 
 use super::Image;
 use super::ImageConfig;
 use super::Watch;
+use super::compression;
 use super::layer_records::LayerRecord;
 use super::layers;
 use super::layers::Draft;
@@ -14,6 +17,7 @@ use super::stream;
 use super::stream::Keeping;
 use super::stream::Order;
 use super::stream::Supply;
+use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
@@ -38,7 +42,7 @@ pub(super) fn import(home: &Home, stream: &mut (dyn Read + Send), mut config: Im
         stop: &stop,
         cut: &cut,
     };
-    let received = stream::receive(&order, Supply::Stream(Box::new(stream)), draft.path())?;
+    let received = stream::receive(&order, Supply::Stream(decompressed(stream)?), draft.path())?;
     if let Some((name, target)) = received.unpacked.foreign_links.first() {
         let because = format!("the hard link `{}` leads to `{}`, which is not in it", name.escape_ascii(), target.escape_ascii());
         return Err(Failure::new("cannot import the file system").because(because));
@@ -51,4 +55,17 @@ pub(super) fn import(home: &Home, stream: &mut (dyn Read + Send), mut config: Im
     config.rootfs.kind = "layers".to_owned();
     config.rootfs.diff_ids = vec![received.diff_id.to_string()];
     super::commit_image(home, &config)
+}
+
+/// Undoes what layers are not compressed with, but archives are.
+fn decompressed<'a>(stream: &'a mut (dyn Read + Send)) -> Result<Box<dyn Read + Send + 'a>> {
+    let mut start = Vec::new();
+    stream.take(6).read_to_end(&mut start).doing(|| "cannot read the archive")?;
+    let foreign = compression::foreign(&start);
+    let whole = BufReader::new(Cursor::new(start).chain(stream));
+    Ok(match foreign {
+        Some("bzip2") => Box::new(bzip2::bufread::MultiBzDecoder::new(whole)),
+        Some(_) => Box::new(lzma_rust2::XzReader::new(whole, true)),
+        None => Box::new(whole),
+    })
 }

@@ -193,6 +193,12 @@ impl IndexEntry {
         Ok(IndexEntry { blob: raw.blob()?, platform, annotations })
     }
 
+    /// Whether it is an image for somebody, and no attestation that hangs on one.
+    pub(super) fn is_image(&self) -> bool {
+        let known = self.platform.as_ref().is_none_or(|platform| platform.architecture != "unknown");
+        known && !self.annotations.contains_key("vnd.docker.reference.type")
+    }
+
     /// The name an entry of an image layout gives its image: containerd's annotation, or OCI's if it is more than a tag.
     pub(super) fn name(&self) -> Option<String> {
         let named = |key: &str| self.annotations.get(key).filter(|name| !name.is_empty());

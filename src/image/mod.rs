@@ -14,6 +14,7 @@ mod keep;
 mod layer_blob;
 mod layer_records;
 mod layers;
+mod lists;
 mod load;
 mod login;
 mod manifest;
@@ -65,10 +66,20 @@ pub use config::ImageConfig;
 pub use config::RootFs;
 pub use config::RunConfig;
 pub use credentials::Filed;
+pub use lists::Amend;
+pub use lists::Annotation;
+pub use lists::Lists;
 pub use login::LoggedIn;
 pub use pack::Packing;
+pub use pull::digest_of;
 pub use pull::peek;
 pub use pull::pinned;
+pub use pull::pull_locked;
+pub use remove::Gone;
+pub use remove::InUse;
+pub use remove::Removed;
+pub use remove::prune;
+pub use remove::remove;
 pub use store::age;
 pub use tar_writer::Archived;
 pub use tar_writer::write_archive;
@@ -325,57 +336,6 @@ pub fn tag(home: &Home, id: &str, name: &str) -> Result<()> {
     store::put_name(home, &name, &id, None)?;
     note(home, "tag", (&id, &name.familiar()));
     Ok(())
-}
-
-/// What [`remove()`] did, in order: Docker's `Untagged: …` and `Deleted: …`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removed {
-    Untagged(String),
-    Deleted(String),
-}
-
-/// What a removal came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Gone {
-    pub changes: Vec<Removed>,
-    /// In bytes, kept blobs included.
-    pub freed: u64,
-}
-
-/// Says which images containers were made from, when nobody can make another one.
-pub type InUse<'a> = &'a dyn Fn() -> Result<Vec<String>>;
-
-/// Removes a name, and with its last name the image, its configuration and the layers no other image has. What takes
-/// room is only out of sight then: [`state::empty_trash`](crate::state::empty_trash) deletes it.
-///
-/// The layers of images that containers were made from stay and, without `force`, removing them is refused; so is
-/// removing what another command is at work with.
-///
-/// # Errors
-/// No such image; in use.
-pub fn remove(home: &Home, name_or_id: &str, in_use: InUse<'_>, force: bool) -> Result<Gone> {
-    let gone = remove::remove(home, name_or_id, in_use, force)?;
-    note_removals(home, &gone);
-    Ok(gone)
-}
-
-/// Removes the chosen of the images that nobody uses, and leaves the others without a word.
-///
-/// # Errors
-/// The store cannot be read or written.
-pub fn prune(home: &Home, chosen: &dyn Fn(&Listed) -> bool, in_use: InUse<'_>) -> Result<Gone> {
-    let gone = remove::prune(home, chosen, in_use)?;
-    note_removals(home, &gone);
-    Ok(gone)
-}
-
-fn note_removals(home: &Home, gone: &Gone) {
-    for change in &gone.changes {
-        match change {
-            Removed::Untagged(name) => note(home, "untag", (name, name)),
-            Removed::Deleted(id) => note(home, "delete", (id, id)),
-        }
-    }
 }
 
 /// Checks every blob against its digest, every layer against its diff id, and images and names against both.

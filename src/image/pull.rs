@@ -126,6 +126,37 @@ pub fn pinned(home: &Home, text: &str, watch: &dyn Watch) -> Result<String> {
     Ok(name.canonical())
 }
 
+/// The digest that a name had in its registry when it was pulled or pushed; none if it never was.
+///
+/// # Errors
+/// A bad name; the store cannot be read.
+pub fn digest_of(home: &Home, name: &str) -> Result<Option<String>> {
+    let name = Reference::parse(name)?.or_latest();
+    if name.digest.is_some() {
+        return Ok(name.digest);
+    }
+    Ok(store::find_exact(home, &name)?.and_then(|record| record.digest))
+}
+
+/// Pulls exactly the manifest or index of this digest, if it is not here, and makes the name mean it.
+///
+/// # Errors
+/// As [`super::pull()`]; nobody has it any more.
+pub fn pull_locked(home: &Home, (name, digest): (&str, &str), platform: Option<&str>, watch: &dyn Watch) -> Result<Image> {
+    let reference = Reference::parse(name)?.or_latest();
+    let exact = format!("{}@{digest}", reference.name());
+    let image = pull(home, &exact, Wanted { platform, policy: Policy::Missing }, watch)?;
+    let _lock = store::lock(home)?;
+    store::put_name(home, &reference, &image.id, Some(&Digest::parse(digest)?))?;
+    Ok(image)
+}
+
+/// Hands the manifest or index that a name means in its registry to `receive`, with the repository it came from.
+pub(super) fn with_manifest<T>(home: &Home, name: &Reference, watch: &dyn Watch, receive: &Receive<'_, T>) -> Result<T> {
+    let pull = Pull { home, name: name.clone(), platform: Platform::of_host(), strict: false, watch };
+    pull.ask_registries(receive)
+}
+
 /// What becomes of the manifest that a registry gave.
 type Receive<'a, T> = dyn Fn(&Remote<'_>, Vec<u8>) -> Result<T> + 'a;
 
@@ -174,7 +205,8 @@ impl Pull<'_> {
             match remote.manifest(wanted) {
                 Ok(bytes) => return receive(&remote, bytes),
                 Err(mut trouble) => {
-                    if trouble.kind == Kind::Denied && remote.is_logged_in() {
+                    let plainly = trouble.text.contains("asks for a login") || trouble.text.contains("authentication required");
+                    if trouble.kind == Kind::Denied && remote.is_logged_in() && plainly {
                         trouble.text = "the registry does not accept the login on file".to_owned();
                     }
                     let worth_another = trouble.kind == Kind::Unreachable && at + 1 < protocols.len();
@@ -210,7 +242,7 @@ impl Pull<'_> {
                 .hint("check the network, or name a mirror in registries.conf"),
             Kind::Certificate => Failure::new(format!("cannot trust the registry {registry}"))
                 .because(&trouble.text)
-                .hint("if it is yours, say `insecure = true` for it in registries.conf"),
+                .hint(format!("put its authority's certificate into /etc/docker/certs.d/{registry}/ca.crt")),
             Kind::Mismatch => Failure::new(format!("cannot trust what {registry} sent")).because(&trouble.text),
             Kind::Passing | Kind::Other => {
                 Failure::new(format!("cannot get the manifest of {name} from {registry}")).because(&trouble.text)

@@ -1,9 +1,6 @@
 //! Removes names and images, with Docker's refusals.
 
-use super::Gone;
-use super::InUse;
 use super::Listed;
-use super::Removed;
 use super::digest::Digest;
 use super::layer_records;
 use super::layer_records::LayerRecord;
@@ -18,10 +15,38 @@ use crate::failure::Result;
 use crate::place::Home;
 use crate::state;
 
-/// See [`super::remove()`].
-pub(super) fn remove(home: &Home, text: &str, in_use: InUse<'_>, force: bool) -> Result<Gone> {
+/// What [`remove()`] did, in order: Docker's `Untagged: …` and `Deleted: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    Untagged(String),
+    Deleted(String),
+}
+
+/// What a removal came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    pub changes: Vec<Removed>,
+    /// In bytes, kept blobs included.
+    pub freed: u64,
+}
+
+/// Says which images containers were made from, when nobody can make another one.
+pub type InUse<'a> = &'a dyn Fn() -> Result<Vec<String>>;
+
+/// Removes a name, and with its last name the image, its configuration and the layers no other image has. What takes
+/// room is only out of sight then: [`state::empty_trash`](crate::state::empty_trash) deletes it.
+///
+/// The layers of images that containers were made from stay and, without `force`, removing them is refused; so is
+/// removing what another command is at work with.
+///
+/// # Errors
+/// No such image; in use.
+pub fn remove(home: &Home, text: &str, in_use: InUse<'_>, force: bool) -> Result<Gone> {
     match attempt(home, text, in_use, force)? {
-        Attempt::Done(gone) => Ok(gone),
+        Attempt::Done(gone) => {
+            note_removals(home, &gone);
+            Ok(gone)
+        }
         Attempt::Held(id) => {
             let failure = Failure::new(format!("conflict: unable to delete {}", short(&id)));
             Err(failure.because("another command is at work with the image").hint("wait until it has ended"))
@@ -31,8 +56,11 @@ pub(super) fn remove(home: &Home, text: &str, in_use: InUse<'_>, force: bool) ->
     }
 }
 
-/// See [`super::prune`].
-pub(super) fn prune(home: &Home, chosen: &dyn Fn(&Listed) -> bool, in_use: InUse<'_>) -> Result<Gone> {
+/// Removes the chosen of the images that nobody uses, and leaves the others without a word.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub fn prune(home: &Home, chosen: &dyn Fn(&Listed) -> bool, in_use: InUse<'_>) -> Result<Gone> {
     let mut all = Gone::default();
     for listed in store::list(home)?.iter().filter(|listed| chosen(listed)) {
         let name = match (listed.repository.as_str(), listed.tag.as_str(), &listed.manifest_digest) {
@@ -46,7 +74,17 @@ pub(super) fn prune(home: &Home, chosen: &dyn Fn(&Listed) -> bool, in_use: InUse
             all.freed += gone.freed;
         }
     }
+    note_removals(home, &all);
     Ok(all)
+}
+
+fn note_removals(home: &Home, gone: &Gone) {
+    for change in &gone.changes {
+        match change {
+            Removed::Untagged(name) => super::note(home, "untag", (name, name)),
+            Removed::Deleted(id) => super::note(home, "delete", (id, id)),
+        }
+    }
 }
 
 enum Attempt {

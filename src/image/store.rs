@@ -160,8 +160,8 @@ pub(super) fn image_record(home: &Home, id: &Digest, config: &ImageConfig, layer
 /// Makes a name mean an image.
 pub(super) fn put_name(home: &Home, name: &Reference, id: &str, digest: Option<&Digest>) -> Result<()> {
     let canonical = name.canonical();
-    let record = NameRecord { version: VERSION, name: canonical.clone(), id: id.to_owned(), digest: digest.map(Digest::to_string) };
     let path = name_path(home, &canonical);
+    let record = NameRecord { version: VERSION, name: canonical, id: id.to_owned(), digest: digest.map(Digest::to_string) };
     if state::find_json::<NameRecord>(&path).is_ok_and(|found| found.as_ref() == Some(&record)) {
         // The same again: only the time is new. Where it cannot be set, the image seems older than it is.
         let _ = File::options().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));

@@ -6,6 +6,7 @@ use std::fs;
 use std::time::UNIX_EPOCH;
 
 use super::layer_records;
+use super::layer_records::LayerRecord;
 use super::store;
 use crate::failure::Result;
 use crate::place::Home;
@@ -29,6 +30,8 @@ pub struct ImageUsage {
     pub shared: u64,
     /// Of the layers that are in no other.
     pub unique: u64,
+    /// Of the blobs kept beside its layers.
+    pub content: u64,
     /// The names of its layers' directories.
     pub layers: Vec<String>,
 }
@@ -53,7 +56,8 @@ impl Usage {
 
 /// See [`super::usage()`].
 pub(super) fn usage(home: &Home) -> Result<Usage> {
-    let sizes = sizes(home)?;
+    let records: BTreeMap<String, LayerRecord> = layer_records::layer_records(home)?.into_iter().collect();
+    let sizes = sizes(home, &records);
     let images = store::images(home)?;
     let mut users: BTreeMap<&String, usize> = BTreeMap::new();
     for image in &images {
@@ -68,7 +72,9 @@ pub(super) fn usage(home: &Home) -> Result<Usage> {
             let size = sizes.get(key).copied().unwrap_or_default();
             if users.get(key).is_some_and(|count| *count > 1) { shared += size } else { unique += size }
         }
-        usage.images.push(ImageUsage { id: image.id.clone(), shared, unique, layers: image.layers.clone() });
+        let layers = image.layers.iter().collect::<BTreeSet<_>>().into_iter();
+        let content = layers.filter_map(|key| records.get(key)?.kept.as_ref()).map(|kept| kept.size).sum();
+        usage.images.push(ImageUsage { id: image.id.clone(), shared, unique, content, layers: image.layers.clone() });
     }
     let loose = sizes.iter().filter(|(key, _)| !users.contains_key(key));
     let loose = loose.map(|(key, size)| LooseLayer { key: key.clone(), size: *size, created: created(home, key) });
@@ -78,9 +84,9 @@ pub(super) fn usage(home: &Home) -> Result<Usage> {
 }
 
 /// What each layer takes, by the name of its directory.
-pub(super) fn sizes(home: &Home) -> Result<BTreeMap<String, u64>> {
-    let records = layer_records::layer_records(home)?.into_iter();
-    Ok(records.filter(|(key, _)| layer_records::layer_directory(home, key).is_dir()).map(|(key, record)| (key, record.weight())).collect())
+fn sizes(home: &Home, records: &BTreeMap<String, LayerRecord>) -> BTreeMap<String, u64> {
+    let there = records.iter().filter(|(key, _)| layer_records::layer_directory(home, key).is_dir());
+    there.map(|(key, record)| (key.clone(), record.weight())).collect()
 }
 
 /// When the record of a layer was written.

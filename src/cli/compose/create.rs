@@ -23,7 +23,7 @@ pub struct Command {
 
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        let project = session::project(flags, &self.services)?;
+        let project = self.making.kept_to_lock(session::project(flags, &self.services)?)?;
         let mut options = self.making.options(&project, self.services.clone())?;
         options.start = Start::No;
         let options = flags.options(options);

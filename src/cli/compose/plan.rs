@@ -43,7 +43,7 @@ const CHANGES: u8 = 2;
 
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        let project = session::project(flags, &self.services)?;
+        let project = self.making.kept_to_lock(session::project(flags, &self.services)?)?;
         let options = self.making.options(&project, self.services.clone())?;
         let plan = compose::plan_up(home, &project, &flags.options(options))?;
         self.shape.show(&plan)?;

@@ -14,6 +14,8 @@ use crate::cli::progress::Style;
 use crate::compose;
 use crate::compose::AfterFault;
 use crate::compose::Manner;
+use crate::compose::lock;
+use crate::compose::lock::Scope;
 use crate::compose::plan::Action;
 use crate::compose::plan::Dependencies;
 use crate::image;
@@ -37,6 +39,9 @@ pub struct Command {
     parallel: bool,
     #[arg(long, hide = true)]
     no_parallel: bool,
+    /// Write the digests of the images to `compose.lock`, for `up --locked`
+    #[arg(long)]
+    lock: bool,
     /// Pull what the named services depend on too
     #[arg(long)]
     include_deps: bool,
@@ -60,6 +65,7 @@ impl Command {
                 service => images.extend(service.image.clone()),
             }
         }
+        let locked: Vec<String> = images.iter().cloned().collect();
         let mut actions = Vec::new();
         for image in images {
             if self.policy == "always" || image::find(home, &image)?.is_none() {
@@ -83,6 +89,10 @@ impl Command {
                 Err(failure) if failure.status() != 130 => out::warn(&format!("{image} must be built from source: {}", failure.what())),
                 outcome => outcome?,
             }
+        }
+        if self.lock {
+            let path = lock::write(home, &project, &locked, if self.services.is_empty() { Scope::All } else { Scope::Some })?;
+            out::say(&format!(" {} images are locked in {}", locked.len(), path.display()));
         }
         Ok(0)
     }

@@ -20,6 +20,7 @@ use crate::cli::stop::Patience;
 use crate::compose;
 use crate::compose::Anonymous;
 use crate::compose::Manner;
+use crate::compose::lock;
 use crate::compose::model::Project;
 use crate::compose::plan::Dependencies;
 use crate::compose::plan::Images;
@@ -79,6 +80,9 @@ pub struct Making {
     /// When to pull images
     #[arg(long, value_enum, value_name = "WHEN", default_value = "policy")]
     pull: Pull,
+    /// Use exactly the images that `compose.lock` names
+    #[arg(long, conflicts_with = "pull")]
+    locked: bool,
     /// Say nothing of pulls
     #[arg(long)]
     quiet_pull: bool,
@@ -125,6 +129,17 @@ pub fn scale(text: &str) -> Result<(String, u32), String> {
 }
 
 impl Making {
+    /// The project as it is to be made: kept to `compose.lock`, if that was said.
+    ///
+    /// # Errors
+    /// There is no such file, or it does not name an image that a service has.
+    pub fn kept_to_lock(&self, mut project: Project) -> Result<Project> {
+        if self.locked {
+            project.pins = lock::read(&project)?;
+        }
+        Ok(project)
+    }
+
     /// What these flags mean for a plan.
     ///
     /// # Errors
@@ -174,7 +189,7 @@ impl Making {
 
 impl Up {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        let project = session::project(flags, &self.services)?;
+        let project = self.making.kept_to_lock(session::project(flags, &self.services)?)?;
         let mut options = self.making.options(&project, self.services.clone())?;
         if self.no_deps {
             options.dependencies = Dependencies::Left;

@@ -128,7 +128,7 @@ impl image::Watch for PullWatch {
                 let new = self.progress.bytes(name.clone(), size);
                 if there {
                     new.set_position(size);
-                    new.finish_with_message(self.way.there());
+                    self.progress.settle_bytes(&new, self.way.there());
                 }
                 bar = Some(new);
             }
@@ -164,7 +164,7 @@ impl image::Watch for PullWatch {
         let name = short(digest);
         if let Some(layer) = self.layers().get_mut(name) {
             match &layer.bar {
-                Some(bar) => bar.finish_with_message(self.way.layer_done()),
+                Some(bar) => self.progress.settle_bytes(bar, self.way.layer_done()),
                 None => self.progress.say(&format!("   {name} {}", self.way.layer_done())),
             }
         }

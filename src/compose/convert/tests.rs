@@ -55,6 +55,7 @@ fn image() -> Image {
 fn converted(service: Value) -> Result<container::Wanted> {
     let service: Service = serde_json::from_value(service).unwrap();
     let project = Project {
+        pins: BTreeMap::new(),
         name: "shop".to_owned(),
         separator: '-',
         directory: PathBuf::from("/shop"),

@@ -20,6 +20,7 @@ use crate::container::Status;
 fn project(normal: Value) -> Project {
     let part = |name: &str| normal.get(name).cloned().unwrap_or_else(|| json!({}));
     Project {
+        pins: BTreeMap::new(),
         name: "shop".to_owned(),
         separator: '-',
         directory: PathBuf::from("/shop"),

@@ -8,6 +8,7 @@ fn project(watch: &serde_json::Value) -> Project {
     let service = json!({"image": "x", "build": {"context": "/src"}, "volumes": [{"type": "bind", "source": "/src/bound", "target": "/b"}],
         "develop": {"watch": watch}});
     Project {
+        pins: BTreeMap::new(),
         name: "shop".to_owned(),
         separator: '-',
         directory: PathBuf::from("/src"),

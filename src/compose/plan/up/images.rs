@@ -43,7 +43,12 @@ impl Planner<'_> {
         }
         let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
         let age = self.found.image_ages.get(&image).copied().filter(|_| is_there);
-        let (action, cause) = match bring(service, self.options.images, (is_there, age))
+        let found = match (project.pins.contains_key(&image), is_there) {
+            (true, _) => Known::Pinned { is_there },
+            (false, true) => Known::There { age },
+            (false, false) => Known::Missing,
+        };
+        let (action, cause) = match bring(service, self.options.images, found)
             .map_err(|failure| failure.within(format!("cannot bring up service `{name}`")))?
         {
             Bring::Nothing => return Ok(None),
@@ -99,9 +104,29 @@ fn oldest(policy: &str) -> Option<Duration> {
     }
 }
 
-fn bring(service: &Service, images: Images, (is_there, age): (bool, Option<Duration>)) -> Result<Bring> {
+/// What is known of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Missing,
+    There {
+        age: Option<Duration>,
+    },
+    /// `compose.lock` says which one it must be, so there is nothing newer to look for.
+    Pinned {
+        is_there: bool,
+    },
+}
+
+fn bring(service: &Service, images: Images, known: Known) -> Result<Bring> {
     let policy = service.pull_policy.as_deref().unwrap_or_default();
     let can_build = service.build.is_some();
+    let (is_there, age) = match known {
+        Known::Missing => (false, None),
+        Known::There { age } => (true, age),
+        Known::Pinned { is_there: true } => return Ok(Bring::Nothing),
+        Known::Pinned { is_there: false } if images == Images::NeverPull || policy == "never" => (false, None),
+        Known::Pinned { is_there: false } => return Ok(Bring::Pull("compose.lock")),
+    };
     match (images, policy) {
         (Images::Build, _) | (Images::Missing, "build") if can_build => {
             return Ok(Bring::Build(if images == Images::Build { "--build" } else { "pull_policy build" }));
