@@ -29,10 +29,10 @@ pub fn print(rows: &[Row], columns: Columns, format: Option<&str>) -> Result<()>
     out::data(&text(rows, columns, format)?)
 }
 
-/// What [`print`] prints.
+/// What [`print()`] prints.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn text(rows: &[Row], columns: Columns, format: Option<&str>) -> Result<String> {
     match format.map(str::trim).unwrap_or("table") {
         "" | "table" => Ok(usual(rows, columns)),

@@ -156,7 +156,7 @@ pub fn pull(home: &Home, name: &str, platform: Option<&str>, policy: Policy, wat
     Ok(image)
 }
 
-/// What came of a [`push`].
+/// What came of a [`push()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
     pub tag: String,
@@ -232,7 +232,7 @@ pub fn save(home: &Home, names: &[String], platform: Option<&str>, out: &mut dyn
     save::save(home, names, platform, out)
 }
 
-/// An image that [`load`] has brought in.
+/// An image that [`load()`] has brought in.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub id: String,

@@ -1,4 +1,4 @@
-//! One connection that [`super::relay`] carries: from a client to a server, both ways, until both have said all.
+//! One connection that [`mod@super::relay`] carries: from a client to a server, both ways, until both have said all.
 
 use std::io;
 use std::io::Read;

@@ -15,7 +15,7 @@
 //!
 //! The table of IPv6 has `ipv6_addr` in their place, and is there only while a network with addresses of it is. What is
 //! published on ::1 it cannot lead to a container: the kernel takes no answer for that address from another link
-//! (`rt6_need_strict`, net/ipv6/route.c) and has no `route_localnet` for it. [`super::relay`] does that.
+//! (`rt6_need_strict`, net/ipv6/route.c) and has no `route_localnet` for it. [`mod@super::relay`] does that.
 
 use std::fmt;
 use std::fmt::Display;
