@@ -268,7 +268,7 @@ impl World {
     /// Waits until nothing is left of all that was run, and says what is.
     #[track_caller]
     pub fn is_empty(&self) {
-        wait::eventually(wait::seconds(10), || self.left());
+        wait::eventually(wait::seconds(30), || self.left());
     }
 
     /// Says what is there and was not when the world began.
