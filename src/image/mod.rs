@@ -9,6 +9,8 @@ mod config;
 mod contents;
 mod credentials;
 mod digest;
+#[cfg(test)]
+mod hostile;
 mod import;
 mod keep;
 mod layer_blob;

@@ -49,9 +49,10 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
-    /// `redis`: the name without what Docker leaves out.
+    /// `redis`: the name without what Docker leaves out; but not if what is left would be read as another name.
     pub(super) fn familiar_name(&self) -> String {
-        if self.domain != HUB {
+        let is_taken_for_host = self.path.split_once('/').is_some_and(|(first, _)| looks_like_host(first));
+        if self.domain != HUB || is_taken_for_host {
             return self.name();
         }
         match self.path.strip_prefix("library/") {
