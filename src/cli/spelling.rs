@@ -8,6 +8,7 @@ pub mod ports;
 use std::collections::BTreeMap;
 
 use crate::compose::short;
+use crate::container;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -122,11 +123,14 @@ fn device_and_number(text: &str) -> Result<(&str, &str), String> {
     text.rsplit_once(':').filter(|(path, _)| path.starts_with("/dev/")).ok_or_else(|| "it is /dev/NAME:NUMBER".to_owned())
 }
 
-/// Reads `/dev/fuse[:/dev/fuse[:rwm]]`.
+/// Reads `/dev/fuse[:/dev/fuse[:rwm]]`, or a device by name, `vendor.com/class=name`.
 ///
 /// # Errors
 /// Not of that form.
 pub fn device(text: &str) -> Result<(String, String, String), String> {
+    if container::is_cdi_device(text) {
+        return Ok((text.to_owned(), text.to_owned(), String::new()));
+    }
     let parts: Vec<&str> = text.split(':').collect();
     let is_mode = |text: &str| !text.is_empty() && text.chars().all(|char| "rwm".contains(char));
     let (host, inside, mode) = match parts[..] {

@@ -124,6 +124,7 @@ fn hook(hook: &ServiceHook) -> Hook {
 fn runtime(service: &Service) -> Result<()> {
     match service.runtime.as_deref() {
         None | Some("" | "runc" | "crun" | "youki" | "coracle" | "io.containerd.runc.v2") => Ok(()),
+        Some("nvidia") => Ok(()), // its devices come by name
         Some(other) => Err(Failure::new(format!("there is no runtime `{other}`")).hint("leave `runtime:` out: there is one, our own")),
     }
 }

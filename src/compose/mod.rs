@@ -3,6 +3,7 @@
 mod apply;
 mod config;
 pub mod convert;
+pub mod gpu;
 pub mod labels;
 mod load;
 pub mod lock;

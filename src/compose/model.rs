@@ -112,6 +112,8 @@ pub struct Service {
     pub sysctls: BTreeMap<String, String>,
     pub ulimits: BTreeMap<String, Value>,
     pub devices: Vec<Value>,
+    /// Requests: `driver`, `count` (-1 is all), `device_ids`, `capabilities`.
+    pub gpus: Vec<Value>,
     pub shm_size: Option<String>,
     pub pid: Option<String>,
     pub ipc: Option<String>,

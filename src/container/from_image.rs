@@ -57,6 +57,7 @@ pub fn from_image(image: &Image, name: &str, entrypoint: Option<Vec<String>>, co
         sysctls: BTreeMap::new(),
         ulimits: Vec::new(),
         devices: Vec::new(),
+        cdi_devices: Vec::new(),
         shm_size: None,
         pid: Share::Own,
         ipc: Ipc::Private,

@@ -3,6 +3,7 @@
 mod amend;
 mod archives;
 mod attach;
+mod cdi;
 mod changes;
 mod client;
 mod copy;
@@ -44,6 +45,8 @@ pub use amend::Amendment;
 pub use amend::rename;
 pub use amend::update;
 pub use attach::attach;
+pub use cdi::check_cdi_devices;
+pub use cdi::is_cdi_device;
 pub use changes::Change;
 pub use changes::changes;
 pub use changes::commit;

@@ -23,8 +23,11 @@ use crate::runtime::User;
 
 use super::Container;
 use super::NetworkMode;
+use super::cdi;
 use super::init;
 
+pub(super) use devices::append as append_devices;
+pub(super) use devices::device;
 pub(super) use limits::apply as apply_limits;
 pub(super) use mounts::bind;
 
@@ -61,6 +64,7 @@ pub(super) fn build(home: &Home, container: &Container, user: &User) -> Result<S
     }
     runtime::apply_trust(&mut spec, &wanted.trust)?;
     devices::add(&mut spec, wanted)?; // after the trust, which sets the rules that these are added to
+    cdi::inject(&mut spec, &wanted.cdi_devices, &home.container_run(&container.id))?;
     Ok(spec)
 }
 

@@ -63,6 +63,9 @@ pub struct Wanted {
     pub ulimits: Vec<(String, u64, u64)>,
     /// `host path`, `container path`, `rwm`.
     pub devices: Vec<(String, String, String)>,
+    /// Devices by the names that their vendors' specs have for them: `vendor.com/class=name`.
+    #[serde(default)]
+    pub cdi_devices: Vec<String>,
     /// Bytes; Docker's 64 MiB if None.
     pub shm_size: Option<u64>,
     #[serde(default)]

@@ -16,6 +16,8 @@ use rustix::process::WaitIdOptions;
 
 use super::Create;
 use super::Process;
+use super::hooks::Hooks;
+use super::hooks::Moment;
 use super::namespaces;
 use super::namespaces::Namespaces;
 use super::namespaces::with_children_in;
@@ -37,6 +39,7 @@ pub struct Created {
     pub netns: OwnedFd,
     /// The first line of a failure.
     what: String,
+    hooks: Option<Hooks>,
     /// Gone once it has been let go.
     waiting: Option<Waiting>,
 }
@@ -64,7 +67,13 @@ pub fn create(create: Create<'_>) -> Result<Created> {
         return Err(Failure::new(what).because("the spec gives it no mount namespace of its own").exit(125));
     }
     let (pid, waiting) = clone_first(create, &namespaces).map_err(|failure| failure.within(&what).exit(125))?;
-    let mut created = Created { pid, netns: File::open("/dev/null").doing(|| &what)?.into(), what: start, waiting: Some(waiting) };
+    let mut created = Created {
+        pid,
+        netns: File::open("/dev/null").doing(|| &what)?.into(),
+        what: start,
+        hooks: Hooks::of(spec),
+        waiting: Some(waiting),
+    };
     // From here on an error drops `created`, which ends the process.
     if namespaces.new & namespaces::USER != 0 {
         write_user_maps(pid, spec).doing(|| &what).map_err(|failure| failure.exit(125))?;
@@ -125,8 +134,15 @@ impl Created {
     /// [`Failure::status`] is 127 if the program is not there, 126 if it cannot be executed, 125 for all else.
     pub fn start(mut self) -> Result<Process> {
         let what = std::mem::take(&mut self.what);
+        let hooks = self.hooks.take();
+        if let Some(hooks) = &hooks {
+            // Dropped with an error, the process ends.
+            hooks.run(Moment::CreateRuntime, self.pid).map_err(|reason| Failure::new(&what).because(reason).exit(125))?;
+        }
         let Some(waiting) = self.waiting.take() else { return Err(Failure::new(what).because("it has been started").exit(125)) };
-        let_go(self.pid, waiting, &what)
+        let mut process = let_go(self.pid, waiting, &what)?;
+        process.warnings.extend(hooks.and_then(|hooks| hooks.run(Moment::PostStart, process.pid).err()));
+        Ok(process)
     }
 }
 

@@ -20,6 +20,7 @@ mod create;
 mod devices;
 mod exec;
 mod fence;
+mod hooks;
 mod identity;
 mod init;
 mod kernel_settings;
@@ -57,6 +58,9 @@ pub use users::resolve_user;
 
 /// An annotation of a spec: with the value `true` the container's PID 1 is our init, which reaps and hands signals on (`--init`).
 pub const INIT_ANNOTATION: &str = "coracle.init";
+
+/// An annotation of a spec with hooks: the directory, on the host, that they are told is the container's bundle.
+pub const BUNDLE_ANNOTATION: &str = "coracle.bundle";
 
 /// The file system that a container sees as `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

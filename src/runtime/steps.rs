@@ -16,6 +16,9 @@ use super::cgroup::Doors;
 use super::cgroup::Hierarchy;
 use super::devices;
 use super::fence;
+use super::hooks;
+use super::hooks::Hooks;
+use super::hooks::Moment;
 use super::identity;
 use super::init;
 use super::kernel_settings;
@@ -100,10 +103,15 @@ pub(super) fn first(mut first: First<'_>, child: &Child) -> Step {
     fence::mask(&first.root, linux.masked_paths().as_deref().unwrap_or_default())?; // needs /dev/null
     fence::protect(&first.root, linux.readonly_paths().as_deref().unwrap_or_default())?;
     make_working_directory(&first.root, first.process.cwd())?;
+    let hooks = Hooks::of(first.spec);
+    let own_pid = run_hooks(hooks.as_ref(), &first.root)?; // programs of the host, which must still be in reach
     if is_read_only(first.spec) {
         mounts::make_read_only(&first.root)?; // after everything that makes a mount point
     }
     mounts::enter_root(&first.root)?; // from here on the host's files are out of reach
+    if let Some(hooks) = hooks.filter(|hooks| hooks.has(Moment::StartContainer)) {
+        hooks.run(Moment::StartContainer, own_pid).map_err(Trouble::new)?; // programs of the container
+    }
     drop(first.root);
     let init = wants_init(first.spec);
     settle(first.process, filter.as_deref(), child)?;
@@ -112,6 +120,17 @@ pub(super) fn first(mut first: First<'_>, child: &Child) -> Step {
 
 fn compile(profile: &LinuxSeccomp) -> Step<Vec<sys::seccomp::Instruction>> {
     seccomp::compile(profile).map_err(|failure| Trouble::new(failure.to_string().replace("error: ", "").replace("\n  because: ", ": ")))
+}
+
+/// Runs the hooks that prepare the root, and returns our number on the host, which later ones are told too.
+fn run_hooks(hooks: Option<&Hooks>, root: &OwnedFd) -> Step<i32> {
+    let Some(hooks) = hooks else { return Ok(0) };
+    let pid = hooks::own_pid();
+    if hooks.has(Moment::CreateContainer) {
+        hooks.write_bundle(root).during(|| "write the configuration for the hooks")?;
+        hooks.run(Moment::CreateContainer, pid).map_err(Trouble::new)?;
+    }
+    Ok(pid)
 }
 
 /// Until execve we are the host's program: nobody in the container may look into us, or at our file, through /proc/PID.

@@ -10,6 +10,7 @@ mod build;
 mod build_compose;
 mod build_rights;
 mod build_sources;
+mod carried_devices;
 mod carried_lifecycle;
 mod carried_limits;
 mod carried_logging;

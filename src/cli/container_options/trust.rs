@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cli::spelling;
+use crate::compose::gpu;
 use crate::compose::short;
 use crate::container;
 use crate::container::Ipc;
@@ -33,6 +34,9 @@ pub struct TrustOptions {
     /// Give a device of the host
     #[arg(long, value_name = "PATH[:PATH[:rwm]]", value_parser = spelling::device)]
     device: Vec<(String, String, String)>,
+    /// GPUs: `all`, a number, or `device=…`
+    #[arg(long, value_name = "GPUS", value_parser = gpu_flag)]
+    gpus: Vec<Vec<String>>,
     /// Allow devices by their numbers
     #[arg(long, value_name = "a|b|c MAJOR:MINOR rwm")]
     device_cgroup_rule: Vec<String>,
@@ -58,7 +62,7 @@ pub struct TrustOptions {
     #[arg(long, value_name = "NAME=VALUE", value_parser = spelling::pair)]
     annotation: Vec<(String, String)>,
     /// Which runtime: there is only our own
-    #[arg(long, value_name = "NAME", value_parser = ["runc", "crun", "coracle", "io.containerd.runc.v2"])]
+    #[arg(long, value_name = "NAME", value_parser = ["runc", "crun", "coracle", "io.containerd.runc.v2", "nvidia"])]
     runtime: Option<String>,
     /// Which isolation: there is only the usual one
     #[arg(long, value_name = "NAME", value_parser = ["default", ""])]
@@ -77,7 +81,14 @@ impl TrustOptions {
         }
         wanted.trust = trust;
         wanted.read_only = self.read_only;
-        wanted.devices = self.device;
+        let (named, paths) = self.device.into_iter().partition(|(device, ..)| container::is_cdi_device(device));
+        wanted.devices = paths;
+        let named: Vec<(String, String, String)> = named;
+        wanted.cdi_devices = named.into_iter().map(|(device, ..)| device).chain(self.gpus.into_iter().flatten()).collect();
+        if self.runtime.as_deref() == Some("nvidia") {
+            wanted.cdi_devices.extend(gpu::of_environment(&wanted.env));
+        }
+        container::check_cdi_devices(&wanted.cdi_devices)?;
         self.device_cgroup_rule.iter().try_for_each(|rule| container::check_device_rule(rule))?;
         wanted.device_rules = self.device_cgroup_rule;
         wanted.sysctls = self.sysctl.into_iter().collect();
@@ -103,6 +114,10 @@ impl TrustOptions {
         wanted.cgroup_host = self.cgroupns.as_deref() == Some("host");
         Ok(())
     }
+}
+
+fn gpu_flag(text: &str) -> Result<Vec<String>, String> {
+    gpu::flag(text)
 }
 
 fn partner(home: &Home, flag: &str, mode: &str) -> Result<String> {

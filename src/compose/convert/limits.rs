@@ -3,6 +3,7 @@
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::compose::gpu;
 use crate::compose::model;
 use crate::compose::model::DeviceRate;
 use crate::compose::model::Service;
@@ -42,7 +43,21 @@ pub(super) fn apply(service: &Service, wanted: &mut Wanted) -> Result<()> {
     short::check_cpus(&wanted.limits).map_err(|reason| Failure::new("cannot limit the CPUs").because(reason))?;
     wanted.shm_size = service.shm_size.as_deref().map(units::bytes).transpose()?;
     wanted.ulimits = service.ulimits.iter().map(|(name, value)| ulimit(name, value)).collect::<Result<_>>()?;
-    wanted.devices = service.devices.iter().map(device).collect::<Result<_>>()?;
+    let source = |value: &Value| value.get("source").and_then(Value::as_str).or(value.as_str()).unwrap_or_default().to_owned();
+    let (named, paths): (Vec<&Value>, Vec<&Value>) = service.devices.iter().partition(|value| container::is_cdi_device(&source(value)));
+    wanted.devices = paths.into_iter().map(device).collect::<Result<_>>()?;
+    wanted.cdi_devices = named.into_iter().map(source).collect();
+    let reserved = resource("reservations", "devices").and_then(Value::as_array).into_iter().flatten();
+    for request in service.gpus.iter().chain(reserved) {
+        let found = gpu::devices(request).map_err(|reason| Failure::new("cannot give the devices that are asked for").because(reason))?;
+        wanted.cdi_devices.extend(found);
+    }
+    if service.runtime.as_deref() == Some("nvidia") {
+        wanted.cdi_devices.extend(gpu::of_environment(&wanted.env));
+    }
+    wanted.cdi_devices.sort();
+    wanted.cdi_devices.dedup();
+    container::check_cdi_devices(&wanted.cdi_devices).map_err(|failure| failure.exit(1))?;
     wanted.device_rules = service.device_cgroup_rules.clone();
     for rule in &wanted.device_rules {
         container::check_device_rule(rule)?;

@@ -38,7 +38,7 @@ pub(super) fn add(spec: &mut Spec, wanted: &Wanted) -> Result<()> {
 }
 
 /// Adds devices and rules behind those that are there.
-pub(super) fn append(spec: &mut Spec, devices: Vec<LinuxDevice>, rules: Vec<LinuxDeviceCgroup>) {
+pub(in crate::container) fn append(spec: &mut Spec, devices: Vec<LinuxDevice>, rules: Vec<LinuxDeviceCgroup>) {
     let Some(linux) = spec.linux_mut().as_mut() else { return };
     let mut all = linux.devices().clone().unwrap_or_default();
     all.extend(devices);
@@ -74,7 +74,7 @@ fn at(host: &Path, inside: &Path) -> Result<Vec<LinuxDevice>> {
 ///
 /// # Errors
 /// It is not there, or no device.
-pub(super) fn device(host: &Path, inside: &Path) -> Result<LinuxDevice> {
+pub(in crate::container) fn device(host: &Path, inside: &Path) -> Result<LinuxDevice> {
     let what = || format!("cannot give device `{}` to the container", host.display());
     let found = std::fs::metadata(host).doing(what).map_err(|failure| failure.exit(125))?;
     let kind = match found.file_type() {
