@@ -1,5 +1,7 @@
 //! `coracle network …`
 
+mod plugs;
+
 use std::net::IpAddr;
 
 use clap::ArgAction;
@@ -27,11 +29,17 @@ use crate::net;
 use crate::net::Network;
 use crate::net::WantedAddresses;
 use crate::place::Home;
+use plugs::Connect;
+use plugs::Disconnect;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Put a container on one more network
+    Connect(Connect),
     /// Create a network
     Create(Create),
+    /// Take a container off a network
+    Disconnect(Disconnect),
     /// Show everything that is known of networks
     Inspect(Query),
     /// List networks
@@ -47,7 +55,9 @@ pub enum Command {
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         match self {
+            Command::Connect(command) => command.run(home),
             Command::Create(command) => command.run(home),
+            Command::Disconnect(command) => command.run(home),
             Command::Inspect(query) => query.run(home, Some(Kind::Network)),
             Command::Ls(command) => command.run(home),
             Command::Prune(command) => command.run(home),

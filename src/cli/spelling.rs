@@ -79,17 +79,25 @@ pub fn plug(text: &str) -> Result<Plug, String> {
             "link-local-ip" => plug.link_local.push(value.parse().map_err(|_| format!("`{value}` is no address"))?),
             "mac-address" => plug.mac = Some(short::mac(value)?),
             "gw-priority" => plug.gateway_priority = value.parse().map_err(|_| format!("`{value}` is no number"))?,
-            "driver-opt" => match value.strip_prefix("com.docker.network.endpoint.sysctls=") {
-                Some(settings) => plug.sysctls.extend(short::sysctls_of_link(settings)?),
-                None => match value.strip_prefix("com.docker.network.endpoint.ifname=").filter(|name| net::is_link_name(name)) {
-                    Some(name) => plug.interface = Some(name.to_owned()),
-                    None => return Err(format!("the option `{value}` is not carried out")),
-                },
-            },
+            "driver-opt" => driver_option(&mut plug, value)?,
             _ => return Err(format!("`{key}` is unknown here")),
         }
     }
     if plug.network.is_empty() { Err("it needs `name=NETWORK`".to_owned()) } else { Ok(plug) }
+}
+
+/// Reads `NAME=VALUE`, what a driver is asked for one plug.
+///
+/// # Errors
+/// An option we do not carry out.
+pub fn driver_option(plug: &mut Plug, text: &str) -> Result<(), String> {
+    if let Some(settings) = text.strip_prefix("com.docker.network.endpoint.sysctls=") {
+        plug.sysctls.extend(short::sysctls_of_link(settings)?);
+        return Ok(());
+    }
+    let name = text.strip_prefix("com.docker.network.endpoint.ifname=").filter(|name| net::is_link_name(name));
+    plug.interface = Some(name.ok_or_else(|| format!("the option `{text}` is not carried out"))?.to_owned());
+    Ok(())
 }
 
 /// Reads the weight of block devices: 10 to 1000, or 0 for none.

@@ -1,4 +1,4 @@
-//! Changes a container that is there: its name, its limits, its restart policy.
+//! Changes a container that is there: its name, its limits, its restart policy, its networks.
 //!
 //! The record is written anew, whole; then the supervisor, if there is one, is told to read it again.
 
@@ -7,6 +7,7 @@ use oci_spec::runtime::LinuxResources;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::net::Plug;
 use crate::place::Home;
 use crate::runtime::Cgroup;
 use crate::state;
@@ -14,6 +15,7 @@ use crate::state::Lock;
 
 use super::Container;
 use super::Limits;
+use super::NetworkMode;
 use super::Restart;
 use super::client;
 use super::names;
@@ -81,6 +83,64 @@ pub fn update(home: &Home, id: &str, amendment: &Amendment) -> Result<Vec<String
     notes::note(home, &container, "update", &[]);
     tell(home, &container)?;
     Ok(warnings)
+}
+
+/// Puts a container on one more network, one that runs at once.
+///
+/// # Errors
+/// No such container; it is on that network, or on no network of ours. Then nothing has changed.
+pub fn connect(home: &Home, id: &str, plug: Plug) -> Result<()> {
+    let network = plug.network.clone();
+    let cannot = |because: String| Failure::new(format!("cannot put container `{id}` on network `{network}`")).because(because);
+    replug(home, id, |container| {
+        let name = container.name.clone();
+        match &mut container.wanted.network {
+            NetworkMode::Plugs(plugs) if plugs.iter().any(|known| known.network == network) => {
+                Err(cannot(format!("endpoint with name {name} already exists in network {network}")))
+            }
+            NetworkMode::Plugs(plugs) => {
+                plugs.push(plug);
+                Ok(())
+            }
+            NetworkMode::None => Err(cannot("it is to have no network".to_owned()).hint("make it anew without `--network none`")),
+            NetworkMode::Host | NetworkMode::Container(_) => Err(cannot(
+                "container sharing network namespace with another container or host cannot be connected to any other network".to_owned(),
+            )),
+        }
+    })
+}
+
+/// Takes a container off a network, one that runs at once.
+///
+/// # Errors
+/// No such container; it is not on that network. Then nothing has changed.
+pub fn disconnect(home: &Home, id: &str, network: &str) -> Result<()> {
+    replug(home, id, |container| {
+        let plugs = match &mut container.wanted.network {
+            NetworkMode::Plugs(plugs) => plugs,
+            _ => &mut Vec::new(),
+        };
+        let before = plugs.len();
+        plugs.retain(|plug| plug.network != network);
+        match plugs.len() < before {
+            true => Ok(()),
+            false => Err(Failure::new(format!("cannot take container `{id}` off network `{network}`"))
+                .because(format!("container {} is not connected to network {network}", container.name))),
+        }
+    })
+}
+
+/// Changes a container's networks; the record is put back if that cannot be.
+fn replug(home: &Home, id: &str, change: impl FnOnce(&mut Container) -> Result<()>) -> Result<()> {
+    let _lock = Lock::alone(home, "records")?;
+    let before = load(home, id)?;
+    let mut container = before.clone();
+    change(&mut container)?;
+    write(home, &container)?;
+    tell(home, &container).inspect_err(|_| {
+        // What failed is what the user needs to know.
+        let _ = write(home, &before).and_then(|()| tell(home, &before));
+    })
 }
 
 /// What is said over what was so.

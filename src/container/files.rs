@@ -70,6 +70,18 @@ pub(super) fn write(home: &Home, container: &Container, plugged: &[Plugged]) -> 
     write_contents(home, container)
 }
 
+/// Writes /etc/hosts for a container that is elsewhere on the network now, unless it has been changed in there.
+///
+/// # Errors
+/// What could not be written.
+pub(super) fn write_hosts_again(home: &Home, container: &Container, (before, after): (&[Plugged], &[Plugged])) -> Result<()> {
+    let path = home.container_run(&container.id).join("hosts");
+    if fs::read_to_string(&path).is_ok_and(|text| text != hosts(container, before)) {
+        return Ok(());
+    }
+    fs::write(path, hosts(container, after)).doing(|| format!("cannot write /etc/hosts of `{}`", container.name))
+}
+
 fn write_contents(home: &Home, container: &Container) -> Result<()> {
     for (number, mount) in container.wanted.mounts.iter().enumerate() {
         let MountSource::Content { bytes, uid, gid, mode } = &mount.source else { continue };

@@ -42,6 +42,8 @@ use crate::net::Plugged;
 use crate::net::Port;
 
 pub use amend::Amendment;
+pub use amend::connect;
+pub use amend::disconnect;
 pub use amend::rename;
 pub use amend::update;
 pub use attach::attach;

@@ -154,13 +154,25 @@ pub(super) fn add_address(channel: &mut Channel, link: Link, address: IpAddr, pr
     channel.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Makes a gateway the way to everywhere else of its family.
+/// What is there gives way: NLM_F_REPLACE of linux/netlink.h.
+const REPLACE: u16 = 0x100;
+
+/// Makes a gateway the way to everywhere else of its family, where there is none yet.
 pub(super) fn add_default_route(channel: &mut Channel, gateway: IpAddr) -> io::Result<()> {
+    set_default_route(channel, gateway, NLM_F_EXCL)
+}
+
+/// Makes a gateway the way to everywhere else of its family, in the place of another.
+pub(super) fn replace_default_route(channel: &mut Channel, gateway: IpAddr) -> io::Result<()> {
+    set_default_route(channel, gateway, REPLACE)
+}
+
+fn set_default_route(channel: &mut Channel, gateway: IpAddr, if_there: u16) -> io::Result<()> {
     let message = match gateway {
         IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build(),
         IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).build(),
     };
-    channel.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+    channel.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | if_there)
 }
 
 /// Removes a link; says whether it was there.

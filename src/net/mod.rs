@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! record, lease, port       what is on disk: networks, addresses, published ports; all change under one lock
-//! plug                      a container's way into its networks and out again
+//! plug, replug              a container's way into its networks and out again; a running one's
 //! idle                      bridges that nobody needs any more, and who removes them
 //! link, netlink, namespace  requests to rtnetlink, the socket they go through, a visit to another namespace
 //! rule, firewall            the rules as data, keeping the kernel in step with the disk
@@ -49,6 +49,7 @@ mod plug;
 mod port;
 mod record;
 mod relay;
+mod replug;
 mod resolvers;
 mod rule;
 mod subnet;
@@ -77,6 +78,8 @@ pub use relay::Relayed;
 pub use relay::hush;
 pub use relay::relay;
 pub use relay::relayed;
+pub use replug::plug_in;
+pub use replug::plug_out;
 pub use resolvers::host_resolvers;
 pub use zone::answer;
 

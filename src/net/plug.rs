@@ -35,6 +35,9 @@ use crate::state;
 /// `lo` is the first link of every network namespace (LOOPBACK_IFINDEX, include/net/flow.h).
 const LOOPBACK: Link = Link { index: 1, mtu: 65536, is_up: false };
 
+/// A container has left no more networks than this while it was on one further down.
+const MOST_MISSING: usize = 8;
+
 /// Plugs a container's network namespace into networks, in order: `eth0` on the first; the first with a way out has
 /// the default route, for each family of addresses, unless a plug says otherwise.
 ///
@@ -71,7 +74,7 @@ pub fn plug(home: &Home, container_id: &str, netns: BorrowedFd<'_>, plugs: &[Plu
 }
 
 /// The gateway of each family: that of the highest priority, of several the first.
-fn ways_out(plugged: &[Plugged]) -> impl Iterator<Item = IpAddr> {
+pub(super) fn ways_out(plugged: &[Plugged]) -> impl Iterator<Item = IpAddr> {
     let plugged = by_rank(plugged);
     let ipv4 = plugged.iter().find_map(|plugged| plugged.ipv4.and_then(|assigned| assigned.gateway));
     let ipv6 = plugged.iter().find_map(|plugged| plugged.ipv6.and_then(|assigned| assigned.gateway));
@@ -86,16 +89,16 @@ pub(super) fn by_rank(plugged: &[Plugged]) -> Vec<&Plugged> {
 }
 
 /// A container on its way into its networks.
-struct Container<'a> {
-    home: &'a Home,
-    id: &'a str,
-    netns: BorrowedFd<'a>,
-    host: &'a mut Channel,
-    guest: &'a mut Channel,
+pub(super) struct Container<'a> {
+    pub(super) home: &'a Home,
+    pub(super) id: &'a str,
+    pub(super) netns: BorrowedFd<'a>,
+    pub(super) host: &'a mut Channel,
+    pub(super) guest: &'a mut Channel,
 }
 
 impl Container<'_> {
-    fn plug_one(&mut self, place: usize, plug: &Plug) -> Result<Plugged> {
+    pub(super) fn plug_one(&mut self, place: usize, plug: &Plug) -> Result<Plugged> {
         let network = network(self.home, &plug.network)?;
         let addresses = lease::take(self.home, &network, self.id, plug)?;
         let bridge = bridge(self.home, self.host, &network)?;
@@ -177,7 +180,7 @@ fn assigned<A: Copy>(network: &Network, of: &Addresses<A>, address: A) -> Assign
 }
 
 /// The host's end of a container's veth pair: found by the id alone, 15 bytes as the kernel allows.
-fn host_end(container_id: &str, place: usize) -> String {
+pub(super) fn host_end(container_id: &str, place: usize) -> String {
     let start: String = container_id.chars().take(9).collect();
     format!("veth{start}{place:02x}")
 }
@@ -187,7 +190,7 @@ pub(super) fn is_host_end(name: &str) -> bool {
     name.len() == 15 && name.strip_prefix("veth").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn network(home: &Home, name: &str) -> Result<Network> {
+pub(super) fn network(home: &Home, name: &str) -> Result<Network> {
     if name == DEFAULT_NETWORK {
         return record::default(home);
     }
@@ -262,19 +265,21 @@ fn delete_pairs(home: &Home, host: &mut Channel, container_id: &str) -> Result<(
         return remove_file(&record);
     }
     let mut names = Vec::new();
+    let mut missing = 0;
     for place in 0.. {
         let name = host_end(container_id, place);
-        if link::find(host, &name).doing(|| format!("cannot look for link {name}"))?.is_none() {
-            break;
+        match link::find(host, &name).doing(|| format!("cannot look for link {name}"))? {
+            Some(_) => names.push(name),
+            None if missing == MOST_MISSING => break,
+            None => missing += 1,
         }
-        names.push(name);
     }
     link::delete_all(host, &names).map_err(|error| Failure::new(format!("cannot remove links {}", names.join(", "))).because(error))?;
     remove_file(&record)
 }
 
 /// Holds the number of the container's network namespace.
-fn namespace_record(home: &Home, container_id: &str) -> PathBuf {
+pub(super) fn namespace_record(home: &Home, container_id: &str) -> PathBuf {
     home.run().join("plugged").join(format!("{container_id}.json"))
 }
 
@@ -286,7 +291,7 @@ pub(super) fn remove_file(path: &Path) -> Result<()> {
 }
 
 /// Takes back a container's leases of a network; if nobody else has one, the network is idle from then on.
-fn leave(home: &Home, network: &Network, container_id: &str) -> Result<()> {
+pub(super) fn leave(home: &Home, network: &Network, container_id: &str) -> Result<()> {
     let leases = lease::list(home, network)?;
     let (own, others): (Vec<_>, Vec<_>) = leases.iter().partition(|lease| lease.holder == container_id);
     if own.is_empty() {

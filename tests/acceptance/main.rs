@@ -38,6 +38,7 @@ mod ports;
 mod pull;
 mod push;
 mod push_compose;
+mod replug;
 mod restart;
 mod run;
 mod static_binary;

@@ -16,6 +16,7 @@ mod names;
 mod nest;
 mod output;
 mod relays;
+mod replug;
 mod requests;
 mod shorten;
 mod start;

@@ -77,6 +77,7 @@ impl Directory {
     /// Lets everybody know of a container that is about to run.
     pub(super) fn announce(&mut self, home: &Home, container: &Container, plugged: &[Plugged]) -> Result<()> {
         if plugged.is_empty() {
+            let _ = fs::remove_file(path(home, &container.id)); // of one that has left its networks
             return Ok(());
         }
         let known = Known::of(container, plugged);

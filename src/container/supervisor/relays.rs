@@ -66,6 +66,13 @@ impl Relays {
         process.into_iter().chain(sockets)
     }
 
+    /// The container is elsewhere now: serves what needs a relay there.
+    pub(super) fn replace(&mut self, held: Option<&Reservation>, plugged: &[Plugged]) -> Result<()> {
+        std::mem::replace(self, Relays { ports: Vec::new(), process: None }).end();
+        *self = Relays::of(held, plugged)?;
+        Ok(())
+    }
+
     /// The container has ended.
     pub(super) fn end(self) {
         if let Some(relay) = &self.process {

@@ -204,7 +204,7 @@ impl Supervisor {
         if is_renamed && watched.run.is_some() {
             self.names.announce(&self.home, &watched.container, &watched.state.plugged)?;
         }
-        Ok(())
+        self.replug(id)
     }
 
     fn start_after_boot(&mut self) {
