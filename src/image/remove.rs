@@ -34,7 +34,7 @@ pub struct Gone {
 pub type InUse<'a> = &'a dyn Fn() -> Result<Vec<String>>;
 
 /// Removes a name, and with its last name the image, its configuration and the layers no other image has. What takes
-/// room is only out of sight then: [`state::empty_trash`](crate::state::empty_trash) deletes it.
+/// room is only out of sight then: [`state::empty_trash`] deletes it.
 ///
 /// The layers of images that containers were made from stay and, without `force`, removing them is refused; so is
 /// removing what another command is at work with.
