@@ -55,8 +55,10 @@ impl Reference {
         if self.domain != HUB || is_taken_for_host {
             return self.name();
         }
+        // So many hexadecimal digits alone would be taken for an image's id.
+        let is_id = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
         match self.path.strip_prefix("library/") {
-            Some(short) if !short.contains('/') => short.to_owned(),
+            Some(short) if !short.contains('/') && !is_id(short) => short.to_owned(),
             _ => self.path.clone(),
         }
     }

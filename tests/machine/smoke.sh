@@ -58,6 +58,8 @@ coracle compose down; check "down" $? 0
 check "containers left" "$(coracle ps -a -q | wc -l)" 0
 within 10 sh -c "! find /sys/fs/cgroup -type d | grep -q -E '[0-9a-f]{64}'"
 check "control groups left" "$(left)" 0
+# What watched the last container goes a moment later.
+within 20 sh -c "! ps | grep -v grep | grep -q 'coracle @'"
 check "links left" "$(ip -o link | grep -v -c -E ': (lo|eth0|enp|ens)')" 0
 check "processes left" "$(ps | grep -v grep | grep -c coracle)" 0
 say "$failed failed"
