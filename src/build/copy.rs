@@ -29,6 +29,7 @@ use crate::build::root::Meta;
 use crate::build::root::Root;
 use crate::build::root::attributes;
 use crate::build::root::meta_at;
+use crate::build::root::names_in;
 use crate::build::root::read_link;
 use crate::build::tree::Item;
 use crate::build::tree::Selection;
@@ -53,12 +54,12 @@ pub(super) enum CopyFault {
 }
 
 impl Writer<'_> {
-    /// Makes a directory and those above it; the ones that are there stay as they are.
+    /// Makes a directory and those above it; the ones that are there stay as they are. Says which it made.
     ///
     /// # Errors
     /// Something else is in the way.
-    pub(super) fn make_directories(&self, path: &Path, mode: u32) -> io::Result<()> {
-        let mut so_far = PathBuf::new();
+    pub(super) fn make_directories(&self, path: &Path, mode: u32) -> io::Result<Vec<PathBuf>> {
+        let (mut so_far, mut made) = (PathBuf::new(), Vec::new());
         for part in self.dest.resolve(path)?.iter() {
             so_far.push(part);
             match self.dest.find(&so_far)? {
@@ -73,8 +74,18 @@ impl Writer<'_> {
             }
             // After the owner, which takes special bits away; and whatever the umask is.
             rustix::fs::chmodat(&parent, &name, Bits::from_raw_mode(mode), AtFlags::empty())?;
+            made.push(so_far.clone());
         }
-        Ok(())
+        Ok(made)
+    }
+
+    /// Dates what is there.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn date(&self, path: &Path, seconds: i64) -> io::Result<()> {
+        let (parent, name) = self.dest.parent(path)?;
+        set_time(&parent, &name, seconds.saturating_mul(1_000_000_000))
     }
 
     fn parents_mode(&self) -> u32 {
@@ -326,6 +337,31 @@ pub(super) fn set_time(parent: impl AsFd, name: &OsStr, nanoseconds: i64) -> io:
     let time = Timespec { tv_sec: nanoseconds.div_euclid(1_000_000_000), tv_nsec: nanoseconds.rem_euclid(1_000_000_000) };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Gives everything in a tree that is younger this time, in seconds since 1970, the deepest first.
+///
+/// # Errors
+/// As utimensat(2).
+pub(super) fn age(tree: &Path, seconds: i64) -> io::Result<()> {
+    let root = Root::at(tree)?;
+    let directory = root.open(Path::new(""), OFlags::RDONLY | OFlags::DIRECTORY)?;
+    age_in(&directory, seconds.saturating_mul(1_000_000_000))
+}
+
+fn age_in(directory: &OwnedFd, limit: i64) -> io::Result<()> {
+    for name in names_in(directory)? {
+        let meta = meta_at(directory, &name)?;
+        if meta.is_dir() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            age_in(&rustix::fs::openat(directory, &name, flags, Bits::empty())?, limit)?;
+        }
+        // A whiteout has no time that anybody sees, and the kernel lets nobody set one.
+        if meta.modified > limit && !(meta.kind == FileType::CharacterDevice && meta.rdev == 0) {
+            set_time(directory, &name, limit)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

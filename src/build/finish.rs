@@ -7,11 +7,18 @@ use sha2::Sha256;
 use crate::build::Built;
 use crate::build::BuiltImage;
 use crate::build::chain::Chain;
+use crate::build::exchange;
+use crate::build::exchange::Done;
 use crate::build::export;
+use crate::build::export::Delivery;
 use crate::build::lint::Warning;
 use crate::build::platform::Platform;
+use crate::build::provenance;
+use crate::build::provenance::Material;
+use crate::build::provenance::Said;
 use crate::build::records;
 use crate::build::records::Key;
+use crate::build::sbom;
 use crate::build::solve::Outcome;
 use crate::build::solve::now;
 use crate::build::whole::Scene;
@@ -23,12 +30,20 @@ use crate::image::ImageConfig;
 use crate::place::Home;
 
 /// An image that is whole, in the store or only in our hands.
+#[derive(Default)]
 pub(super) struct Finished {
     pub config: ImageConfig,
     pub chain: Chain,
     /// `sha256:<hex>`.
     pub id: String,
     pub warnings: Vec<Warning>,
+    /// The steps its layers came from, and those of all stages.
+    pub steps: Vec<Done>,
+    pub all_steps: Vec<Done>,
+    /// What it was made from.
+    pub materials: Vec<Material>,
+    /// When that was begun, RFC 3339.
+    pub begun: String,
 }
 
 /// Reads `SOURCE_DATE_EPOCH`: the moment that is written instead of now, in seconds since 1970.
@@ -53,7 +68,9 @@ pub(super) fn complete(scene: &Scene<'_>, mut config: ImageConfig, (outcome, epo
     config.rootfs.kind = "layers".to_owned();
     config.rootfs.diff_ids = outcome.chain.diff_ids().to_vec();
     let epoch = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok()).map(|moment| moment.to_string());
-    date(scene.home, &mut config, &outcome.created, epoch)?;
+    exchange::inscribe(scene.wanted, &mut config, (&outcome.steps, epoch.is_some()));
+    let created: Vec<String> = outcome.steps.iter().map(|done| done.record.created.clone()).collect();
+    date(scene.home, &mut config, &created, epoch)?;
     let id = if scene.wanted.is_stored() {
         image::commit_image(scene.home, &config)?.id
     } else {
@@ -61,7 +78,7 @@ pub(super) fn complete(scene: &Scene<'_>, mut config: ImageConfig, (outcome, epo
         let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         format!("sha256:{hex}")
     };
-    Ok(Finished { config, chain: outcome.chain, id, warnings: Vec::new() })
+    Ok(Finished { config, chain: outcome.chain, id, steps: outcome.steps, ..Finished::default() })
 }
 
 /// Gives the results away as the outputs say; names come last.
@@ -70,26 +87,48 @@ pub(super) fn complete(scene: &Scene<'_>, mut config: ImageConfig, (outcome, epo
 /// A bad name; a place that cannot be written.
 pub(super) fn deliver(scene: &Scene<'_>, finished: &[Finished]) -> Result<Built> {
     let platform = |one: &Finished| Platform::of(&one.config);
+    let all = finished.iter().map(|one| Ok(Delivery { platform: platform(one), image: one, said: said(scene, one)? }));
+    let all = all.collect::<Result<Vec<_>>>()?;
+    let mut written = None;
     for output in &scene.wanted.outputs {
-        export::carry_out(output, &finished.iter().map(|one| (platform(one), one)).collect::<Vec<_>>())?;
+        written = export::carry_out(scene, output, &all)?.or(written);
     }
+    exchange::export(scene, finished)?;
     let images = finished.iter().map(|one| BuiltImage { platform: platform(one).text(), id: one.id.clone() }).collect();
     // The same file is read for every platform.
     let warnings = finished.first().map(|one| one.warnings.clone()).unwrap_or_default();
-    let mut built = Built { images, names: Vec::new(), warnings };
+    let mut built = Built { images, names: Vec::new(), warnings, written };
     // A name of the store means one image: the one that runs here.
     let ours = Platform::ours();
     let fits = |one: &&Finished| platform(one).architecture == ours.architecture;
     if let Some(named) = finished.iter().find(fits).or(finished.first()).filter(|_| scene.wanted.is_stored()) {
-        for name in &scene.wanted.tags {
+        let names = scene.wanted.stored_names();
+        for name in &names {
             image::tag(scene.home, &named.id, name)?;
             built.names.push(image::full_name(name)?);
         }
-        if finished.len() > 1 && !scene.wanted.tags.is_empty() {
+        if finished.len() > 1 && !names.is_empty() {
             scene.watch.note(&format!("the names mean the image for {}; the others have none here", platform(named).text()));
         }
     }
     Ok(built)
+}
+
+/// What is said of an image, if it goes somewhere where that can be said.
+fn said(scene: &Scene<'_>, one: &Finished) -> Result<Vec<Said>> {
+    let wanted = scene.wanted;
+    if !wanted.outputs.iter().any(export::leaves) {
+        if wanted.sbom.is_some() || wanted.provenance.is_some() {
+            scene.watch.note("the store keeps no attestations: they go with what is pushed or written with --output");
+        }
+        return Ok(Vec::new());
+    }
+    let mut said = match &wanted.sbom {
+        Some(sbom) => sbom::scan(scene, sbom, &one.chain)?,
+        None => Vec::new(),
+    };
+    said.extend(wanted.provenance.map(|provenance| provenance::said(scene, provenance, (&one.materials, &one.begun))));
+    Ok(said)
 }
 
 /// Dates the new lines of the history: a layer has its step's time, what makes no layer that of the layer below it, or

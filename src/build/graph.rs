@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::build::Wanted;
+use crate::build::dockerfile;
 use crate::build::dockerfile::Dockerfile;
 use crate::build::dockerfile::Stage;
 use crate::build::dockerfile::Word;
@@ -26,6 +27,7 @@ use crate::build::platform::Platform;
 use crate::build::remote;
 use crate::build::remote::Reading;
 use crate::build::values::Variables;
+use crate::build::whole;
 use crate::failure::Failure;
 
 /// A stage, or an image or directory that a COPY or a mount reads from.
@@ -48,6 +50,16 @@ pub(super) struct Node {
     reads: Vec<(usize, Place)>,
 }
 
+impl Node {
+    fn read_only(name: String, base: Base, place: Place) -> Node {
+        let (commands, sources, reads) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Node { name, base, place, line: None, from: None, platform: None, commands, sources, reads }
+    }
+}
+
+/// Stands for the node beside a stage on a directory until it is known.
+const FILES: &str = "files";
+
 /// What a stage stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Base {
@@ -59,6 +71,10 @@ pub(super) enum Base {
     Directory(PathBuf),
     /// A named context that is elsewhere, by its address.
     Remote(String),
+    /// An image layout on the disk: its directory, and behind it perhaps `:tag` or `@digest`.
+    Layout(String),
+    /// Layers in our own hands, by their name.
+    Held(String),
 }
 
 /// All stages of a Dockerfile.
@@ -96,8 +112,8 @@ impl<'a> Graph<'a> {
         }
         // The numbers of stages are only right if all of them are there.
         if faults.is_empty() {
-            let stages = graph.nodes.len();
-            (0..stages).for_each(|index| graph.link(index, &mut faults));
+            graph.fill();
+            (0..graph.stages).for_each(|index| graph.link(index, &mut faults));
         }
         if faults.is_empty() { Ok(graph) } else { Err(faults) }
     }
@@ -140,6 +156,29 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
+    /// A stage on a directory begins with its files: it copies them from a node beside it.
+    fn fill(&mut self) {
+        for index in 0..self.stages {
+            let node = &mut self.nodes[index];
+            if !matches!(node.base, Base::Directory(_) | Base::Remote(_)) {
+                continue;
+            }
+            let base = std::mem::replace(&mut node.base, Base::Scratch);
+            // No name has a blank in it that somebody could write.
+            let (name, place) = (format!("{} files", node.name), node.place);
+            let copy = dockerfile::trigger(&format!("COPY --from={FILES} / /"), self.source, place);
+            let Ok(mut copy) = copy else { continue };
+            if let Kind::Transfer(transfer) = &mut copy.kind
+                && let Some(from) = &mut transfer.from
+            {
+                from.text.clone_from(&name);
+            }
+            node.commands.insert(0, copy);
+            self.names.insert(name.to_lowercase(), self.nodes.len());
+            self.nodes.push(Node::read_only(name, base, place));
+        }
+    }
+
     /// An earlier stage, a named context or an image. Names of stages in FROM are exact; those in `--from` are not.
     fn base_of(&self, name: &str) -> Base {
         if let Some(index) = self.names.get(name) {
@@ -157,6 +196,12 @@ impl<'a> Graph<'a> {
         let (_, value) = self.contexts.iter().find(|(known, _)| familiar(known) == wanted)?;
         if let Some(image) = value.strip_prefix("docker-image://") {
             return Some(Base::Image(image.to_owned()));
+        }
+        if let Some(layout) = value.strip_prefix("oci-layout://") {
+            return Some(Base::Layout(layout.to_owned()));
+        }
+        if let Some(held) = value.strip_prefix(whole::HELD) {
+            return Some(Base::Held(held.to_owned()));
         }
         let is_address = value.starts_with("http://") || value.starts_with("https://");
         let is_git = matches!(remote::read_reference(value), Reading::Git(reference) if !reference.looks_local);
@@ -201,17 +246,7 @@ impl<'a> Graph<'a> {
         if let Some(index) = self.nodes.iter().position(same) {
             return Ok(index);
         }
-        self.nodes.push(Node {
-            name: from.to_owned(),
-            base,
-            place,
-            line: None,
-            from: None,
-            platform: None,
-            commands: Vec::new(),
-            sources: BTreeMap::new(),
-            reads: Vec::new(),
-        });
+        self.nodes.push(Node::read_only(from.to_owned(), base, place));
         Ok(self.nodes.len() - 1)
     }
 
@@ -235,7 +270,7 @@ impl<'a> Graph<'a> {
         self.names.get(&name.to_lowercase()).copied().ok_or_else(|| {
             let failure = Failure::new(format!("cannot build the stage `{name}`"));
             let failure = failure.because(format!("target stage {name:?} could not be found in {}", self.source.file.display()));
-            let names: Vec<&str> = self.names.keys().map(String::as_str).collect();
+            let names: Vec<&str> = self.names.keys().map(String::as_str).filter(|name| !name.contains(' ')).collect();
             match nearest(name, names.iter().copied()) {
                 Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
                 None if names.is_empty() => failure.hint("give a stage a name with `FROM … AS name`"),

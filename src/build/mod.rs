@@ -10,10 +10,12 @@
 //!   context, tree, ignore, digests     what COPY reads
 //!   perform, copy, unpack, owner       COPY, ADD, WORKDIR into an overlay's upper directory
 //!   command, job │ worker, stubs       RUN │ in a process of its own
-//! finish, export   dates, the image, its names; files in a directory, archives
+//! finish, export   dates, the image, its names; files, archives, layouts, registries
+//!   exchange       caches that are elsewhere; provenance, sbom: what is said of a result
 //! ```
 
 mod agent;
+mod caches;
 mod chain;
 mod changes;
 mod cleaning;
@@ -26,6 +28,7 @@ mod dockerfile;
 mod draft;
 mod emulation;
 mod evaluate;
+mod exchange;
 mod export;
 mod finish;
 mod glob;
@@ -37,14 +40,17 @@ mod lint;
 mod mode;
 #[cfg(test)]
 mod oracle;
+mod outputs;
 mod owner;
 mod perform;
 mod plan;
 mod platform;
+mod provenance;
 mod questions;
 mod records;
 mod remote;
 mod root;
+mod sbom;
 mod solve;
 mod steps;
 mod stubs;
@@ -64,12 +70,23 @@ use crate::failure::Result;
 use crate::image::ImageConfig;
 use crate::place::Home;
 
+pub use caches::CacheFrom;
+pub use caches::CacheOptions;
+pub use caches::CacheTo;
+pub use caches::fields;
 pub use cleaning::CacheEntry;
 pub use cleaning::CacheKind;
 pub use cleaning::Pruning;
 pub use ignore::Patterns;
 pub use ignore::lines as ignore_lines;
 pub use lint::Warning;
+pub use outputs::Annotation;
+pub use outputs::AnnotationAt;
+pub use outputs::ImageOptions;
+pub use outputs::LayoutForm;
+pub use outputs::Output;
+pub use outputs::Provenance;
+pub use outputs::Sbom;
 pub use questions::Argument;
 pub use questions::Checked;
 pub use questions::Outline;
@@ -78,7 +95,6 @@ pub use wanted::Built;
 pub use wanted::BuiltImage;
 pub use wanted::Context;
 pub use wanted::DockerfileAt;
-pub use wanted::Output;
 pub use wanted::Secret;
 pub use wanted::Wanted;
 
@@ -92,6 +108,8 @@ pub trait Watch: crate::image::Watch {
     fn output(&self, number: usize, line: &[u8]);
     /// It ended well.
     fn ended(&self, number: usize);
+    /// The result is going to a registry, under this name.
+    fn pushing(&self, name: &str);
 }
 
 /// Builds an image; an unchanged build runs nothing.

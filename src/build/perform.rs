@@ -40,8 +40,11 @@ use crate::runtime;
 impl Solver<'_> {
     /// The key of a step: its definition, the layers below it and the content it reads; None if the build was stopped.
     pub(super) fn key(&self, step: &Step, chain: &Chain) -> Result<Option<String>> {
-        let key = match &step.work {
-            Work::Directory(work) => Key::new("directory").texts(chain.diff_ids()).text(&work.path).text(&work.user),
+        let mut key = match &step.work {
+            Work::Directory(work) => {
+                let key = Key::new("directory").texts(chain.diff_ids()).text(&work.path).text(&work.user);
+                self.epoch.map_or_else(|| key.clone(), |epoch| key.clone().text(&epoch.to_string()))
+            }
             Work::Transfer(work) => match self.transfer_key(step, work, chain)? {
                 Some(key) => key,
                 None => return Ok(None),
@@ -51,6 +54,9 @@ impl Solver<'_> {
                 None => return Ok(None),
             },
         };
+        if let Some(epoch) = self.epoch.filter(|_| self.wanted.rewrite_timestamps) {
+            key = key.text(&format!("not younger than {epoch}"));
+        }
         Ok(Some(key.finish()))
     }
 
@@ -197,6 +203,10 @@ impl Solver<'_> {
         };
         let writer = Writer { dest: &root, owner, mode: None };
         let made = writer.make_directories(Path::new(&work.path), 0o755);
+        let made = made.and_then(|made| match self.epoch {
+            Some(epoch) => made.iter().try_for_each(|path| writer.date(path, epoch)),
+            None => Ok(()),
+        });
         made.map_err(|error| self.source.fault(step.place, format!("cannot make the directory `{}`", work.path)).because(error))?;
         Ok(true)
     }

@@ -23,9 +23,11 @@ use crate::build::ground;
 use crate::build::ground::Place;
 use crate::build::lint::rules;
 use crate::build::platform::Platform;
+use crate::build::provenance::Material;
 use crate::build::solve::Begin;
 use crate::build::solve::Solver;
 use crate::build::solve::Task;
+use crate::build::steps::Step;
 use crate::build::whole::Aim;
 use crate::build::whole::Scene;
 use crate::build::whole::several;
@@ -35,6 +37,7 @@ use crate::image;
 use crate::image::Image;
 use crate::image::ImageConfig;
 use crate::image::Policy;
+use crate::image::elsewhere;
 
 /// How one attempt ended.
 pub(super) enum Attempt {
@@ -60,6 +63,8 @@ pub(super) struct Plan<'a> {
     pub triggered: Vec<usize>,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
+    /// RFC 3339.
+    pub begun: String,
 }
 
 impl Plan<'_> {
@@ -73,7 +78,7 @@ impl Plan<'_> {
             return Attempt::Failed(failure);
         }
         let tasks = self.tasks(graph, order, &evaluated);
-        let solver = Solver::new(self.scene).with(tasks);
+        let solver = Solver::new(self.scene, (self.platform, self.epoch)).with(tasks);
         let done = solver.missing_sources().and_then(|missing| match missing.is_empty() {
             true => solver.solve(target),
             false => Err(several(self.setting.source, missing)),
@@ -81,10 +86,32 @@ impl Plan<'_> {
         let config = self.labelled(&evaluated[&target].config);
         let finished = done.and_then(|outcome| finish::complete(self.scene, config, (outcome, self.epoch)));
         match finished {
-            Ok(finished) => Attempt::Done(Box::new(Finished { warnings: self.setting.lint.warnings(), ..finished })),
+            Ok(finished) => Attempt::Done(Box::new(Finished {
+                warnings: self.setting.lint.warnings(),
+                materials: self.materials(graph, order, &evaluated),
+                begun: self.begun.clone(),
+                all_steps: solver.all_steps(),
+                ..finished
+            })),
             Err(failure) if solver.has_lost_layers() => Attempt::Lost(failure),
             Err(failure) => Attempt::Failed(failure),
         }
+    }
+
+    /// All that comes from elsewhere, and what it was this time.
+    fn materials(&self, graph: &Graph<'_>, order: &[usize], evaluated: &BTreeMap<usize, Evaluated>) -> Vec<Material> {
+        let remotes = self.scene.remotes;
+        let mut materials: BTreeSet<Material> = BTreeSet::new();
+        for index in order {
+            if let (Base::Image(name), Some(image)) = (&graph.nodes[*index].base, self.images.get(index)) {
+                let digest = image.manifest_digest.as_ref().and_then(|digest| digest.strip_prefix("sha256:"));
+                let uri = image::package_url(name, &Platform::of(&image.config).text());
+                materials.insert(Material { uri, digest: digest.map(|digest| ("sha256", digest.to_owned())) });
+            }
+            let sources = evaluated[index].steps.iter().flat_map(Step::remote_sources);
+            materials.extend(sources.filter_map(|source| remotes.material(source)));
+        }
+        materials.into_iter().collect()
     }
 
     /// `# check=error=true`
@@ -165,6 +192,10 @@ impl Plan<'_> {
         let mut missing: BTreeMap<(&str, Option<String>), Vec<usize>> = BTreeMap::new();
         for index in order {
             let node = &graph.nodes[*index];
+            if let (Base::Layout(place), false) = (&node.base, self.images.contains_key(index)) {
+                let image = self.layout(node, place)?;
+                self.images.insert(*index, image);
+            }
             if let (Base::Image(name), false) = (&node.base, self.images.contains_key(index)) {
                 let platform = node.platform.as_ref().or(self.chosen).map(Platform::text);
                 missing.entry((name, platform)).or_default().push(*index);
@@ -199,6 +230,19 @@ impl Plan<'_> {
         Ok(())
     }
 
+    /// The image of a layout on the disk.
+    fn layout(&self, node: &Node, place: &str) -> Result<Image> {
+        let platform = node.platform.as_ref().or(self.chosen).map(Platform::text);
+        let (directory, version) = cut_version(place);
+        let found = elsewhere::in_layout(&absolute(Path::new(directory)), version, platform.as_deref());
+        let brought = found.and_then(|image| match self.aim {
+            Aim::Build => image.admit(self.scene.home, self.scene.watch),
+            Aim::Look => Ok(image.looked_at()),
+        });
+        brought
+            .map_err(|failure| failure.within(format!("cannot use the context `{}`", node.name)).at(self.setting.source.spot(node.place)))
+    }
+
     /// The triggers that a node's base leaves to it.
     fn triggers(&self, graph: &Graph<'_>, index: usize) -> Result<Vec<dockerfile::instruction::Instruction>> {
         let node = &graph.nodes[index];
@@ -207,7 +251,9 @@ impl Plan<'_> {
             return Ok(Vec::new());
         }
         let texts: Vec<String> = match &node.base {
-            Base::Image(_) => self.images.get(&index).and_then(|image| image.config.config.on_build.clone()).unwrap_or_default(),
+            Base::Image(_) | Base::Layout(_) => {
+                self.images.get(&index).and_then(|image| image.config.config.on_build.clone()).unwrap_or_default()
+            }
             Base::Node(base) => graph.nodes[*base]
                 .commands
                 .iter()
@@ -216,7 +262,7 @@ impl Plan<'_> {
                     _ => None,
                 })
                 .collect(),
-            Base::Scratch | Base::Directory(_) | Base::Remote(_) => Vec::new(),
+            Base::Scratch | Base::Directory(_) | Base::Remote(_) | Base::Held(_) => Vec::new(),
         };
         texts.iter().map(|text| dockerfile::trigger(text, self.setting.source, node.place)).collect()
     }
@@ -228,9 +274,9 @@ impl Plan<'_> {
             let node = &graph.nodes[*index];
             self.check_platform(node, self.images.get(index));
             let begin = match &node.base {
-                Base::Image(_) => self.images.get(index).map(|image| Evaluated::image(&image.config)),
+                Base::Image(_) | Base::Layout(_) => self.images.get(index).map(|image| Evaluated::image(&image.config)),
                 Base::Node(base) => evaluated.get(base).map(Evaluated::based_on),
-                Base::Scratch | Base::Directory(_) | Base::Remote(_) => {
+                Base::Scratch | Base::Directory(_) | Base::Remote(_) | Base::Held(_) => {
                     Some(Evaluated::scratch(node.platform.as_ref().unwrap_or(self.platform)))
                 }
             };
@@ -273,7 +319,8 @@ impl Plan<'_> {
             let node = &graph.nodes[*index];
             self.check_platform(node, self.images.get(index));
             let begin = match &node.base {
-                Base::Image(_) => Begin::Layers(self.images.get(index).map(Chain::of).unwrap_or_default()),
+                Base::Image(_) | Base::Layout(_) => Begin::Layers(self.images.get(index).map(Chain::of).unwrap_or_default()),
+                Base::Held(name) => Begin::Layers(self.scene.held.get(name).cloned().unwrap_or_default()),
                 Base::Node(base) => Begin::Stage(*base),
                 Base::Scratch => Begin::Nothing,
                 Base::Directory(_) | Base::Remote(_) => match self.places.get(index) {
@@ -296,6 +343,18 @@ impl Plan<'_> {
             tasks[*index] = Some(Task { begin, steps, fresh });
         }
         tasks
+    }
+}
+
+/// The directory of a layout and the tag or digest behind it.
+fn cut_version(place: &str) -> (&str, Option<&str>) {
+    if let Some((directory, digest)) = place.split_once('@') {
+        let directory = directory.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(directory, |(directory, _)| directory);
+        return (directory, Some(digest));
+    }
+    match place.rsplit_once(':') {
+        Some((directory, tag)) if !tag.contains('/') => (directory, Some(tag)),
+        _ => (place, None),
     }
 }
 

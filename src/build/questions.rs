@@ -79,7 +79,8 @@ pub struct Target {
 fn look<T>(home: &Home, wanted: &Wanted, watch: &dyn Watch, act: impl FnOnce(&Scene<'_>) -> Result<T>) -> Result<T> {
     let (agents, remotes) = (Agents::default(), Remotes::new(home, wanted, None));
     let ground = Ground::prepare(home, wanted, &remotes)?;
-    act(&Scene { home, wanted, watch, ground: &ground, remotes: &remotes, agents: &agents, numbered: AtomicUsize::new(0) })
+    let (numbered, held) = (&AtomicUsize::new(0), BTreeMap::new());
+    act(&Scene { home, wanted, watch, ground: &ground, remotes: &remotes, agents: &agents, numbered, held })
 }
 
 /// See [`super::check`].
@@ -238,6 +239,7 @@ mod tests {
         fn cached(&self, _number: usize) {}
         fn output(&self, _number: usize, _line: &[u8]) {}
         fn ended(&self, _number: usize) {}
+        fn pushing(&self, _name: &str) {}
     }
 
     fn wanted(text: &str) -> Wanted {

@@ -20,11 +20,15 @@ use crate::build::agent::Agents;
 use crate::build::chain::Chain;
 use crate::build::context;
 use crate::build::context::Files;
+use crate::build::copy;
 use crate::build::dockerfile::source::Source;
 use crate::build::draft::Draft;
+use crate::build::exchange::Caches;
+use crate::build::exchange::Done;
 use crate::build::ground::Ground;
 use crate::build::ground::Place;
 use crate::build::job::Reins;
+use crate::build::platform::Platform;
 use crate::build::records;
 use crate::build::records::StepRecord;
 use crate::build::remote::Remotes;
@@ -33,6 +37,7 @@ use crate::build::steps::SourceKind;
 use crate::build::steps::Step;
 use crate::build::steps::Work;
 use crate::build::whole::Scene;
+use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
@@ -63,8 +68,8 @@ pub(super) struct Task {
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
     pub chain: Chain,
-    /// When each step since the base image was carried out, RFC 3339.
-    pub created: Vec<String>,
+    /// Each step since the base image.
+    pub steps: Vec<Done>,
 }
 
 /// A value that comes later, or never.
@@ -83,8 +88,11 @@ pub(super) struct Solver<'a> {
     pub source: &'a Source,
     pub remotes: &'a Remotes<'a>,
     pub agents: &'a Agents,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: Option<i64>,
     /// By the number of the node; those that are not needed have none.
     pub tasks: Vec<Option<Task>>,
+    caches: Caches<'a>,
     /// The number of all steps.
     pub total: usize,
     outcomes: Vec<Later>,
@@ -103,7 +111,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Solver<'a> {
-    pub(super) fn new(scene: &'a Scene<'a>) -> Solver<'a> {
+    pub(super) fn new(scene: &'a Scene<'a>, (platform, epoch): (&Platform, Option<i64>)) -> Solver<'a> {
         Solver {
             home: scene.home,
             wanted: scene.wanted,
@@ -112,7 +120,9 @@ impl<'a> Solver<'a> {
             source: &scene.ground.source,
             remotes: scene.remotes,
             agents: scene.agents,
+            epoch,
             tasks: Vec::new(),
+            caches: Caches::new(scene, platform.text()),
             total: 0,
             outcomes: Vec::new(),
             files: Vec::new(),
@@ -211,11 +221,11 @@ impl<'a> Solver<'a> {
     }
 
     fn carry_out(&self, task: &Task) -> Result<Option<Outcome>> {
-        let (mut chain, mut created) = match &task.begin {
+        let (mut chain, mut steps) = match &task.begin {
             Begin::Nothing | Begin::Directory(_) => (Chain::default(), Vec::new()),
             Begin::Layers(chain) => (chain.clone(), Vec::new()),
             Begin::Stage(base) => match self.outcome(*base) {
-                Some(outcome) => (outcome.chain, outcome.created),
+                Some(outcome) => (outcome.chain, outcome.steps),
                 None => return Ok(None),
             },
         };
@@ -224,27 +234,28 @@ impl<'a> Solver<'a> {
             if self.is_stopped() {
                 return Ok(None);
             }
-            let Some(record) = self.step(*number, (step, task.fresh), &chain)? else { return Ok(None) };
-            created.push(record.created);
-            chain = chain.with(self.home, &record.layer);
+            let Some(done) = self.step(*number, (step, task.fresh), &chain)? else { return Ok(None) };
+            chain = chain.with(self.home, &done.record.layer);
+            steps.push(done);
             locked(&self.used).extend(chain.paths().last().cloned());
         }
-        Ok(Some(Outcome { chain, created }))
+        Ok(Some(Outcome { chain, steps }))
     }
 
     /// Answers a step from the cache, or carries it out; None if the build was stopped.
-    fn step(&self, number: usize, (step, fresh): (&Step, bool), chain: &Chain) -> Result<Option<StepRecord>> {
+    fn step(&self, number: usize, (step, fresh): (&Step, bool), chain: &Chain) -> Result<Option<Done>> {
         let Some(key) = self.key(step, chain)? else { return Ok(None) };
         self.watch.step(number, self.total, &step.shown);
         if let Some(record) = self.known(&key, fresh) {
             self.watch.cached(number);
-            return Ok(Some(record));
+            return Ok(Some(Done { key, record }));
         }
         // Two builds that come to the same step at once do it once. Nothing below waits for another stage.
-        let _turn = Lock::alone(self.home, &format!("build-{}", &key[..3]))?;
-        if let Some(record) = self.known(&key, fresh) {
+        let _turn = Lock::alone(self.home, &format!("build-{}", &key[..4]))?;
+        let found = self.known(&key, fresh).or_else(|| if self.is_anew(fresh) { None } else { self.caches.find(&key) });
+        if let Some(record) = found {
             self.watch.cached(number);
-            return Ok(Some(record));
+            return Ok(Some(Done { key, record }));
         }
         let draft = Draft::begin(self.home)?;
         let finished = match &step.work {
@@ -255,15 +266,30 @@ impl<'a> Solver<'a> {
         if !finished {
             return Ok(None);
         }
+        if let Some(epoch) = self.epoch.filter(|_| self.wanted.rewrite_timestamps) {
+            copy::age(&draft.upper(), epoch).doing(|| "cannot date the files of a layer")?;
+        }
         let layer = image::commit_layer(self.home, &draft.upper())?;
+        image::claim_layer(self.home, &layer.diff_id)?;
         let record = StepRecord::new(layer, now());
         records::store_step(self.home, &key, &record)?;
         self.watch.ended(number);
-        Ok(Some(record))
+        Ok(Some(Done { key, record }))
+    }
+
+    fn is_anew(&self, fresh: bool) -> bool {
+        self.wanted.no_cache || fresh
     }
 
     fn known(&self, key: &str, fresh: bool) -> Option<StepRecord> {
-        if self.wanted.no_cache || fresh { None } else { records::find_step(self.home, key) }
+        if self.is_anew(fresh) { None } else { records::find_step(self.home, key) }
+    }
+
+    /// What all stages came to, each step once.
+    pub(super) fn all_steps(&self) -> Vec<Done> {
+        let mut known = BTreeSet::new();
+        let outcomes = self.outcomes.iter().filter_map(|later| locked(&later.outcome).clone().flatten());
+        outcomes.flat_map(|outcome| outcome.steps).filter(|done| known.insert(done.key.clone())).collect()
     }
 
     /// The files an origin stands for; None if the stage failed.

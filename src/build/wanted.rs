@@ -5,12 +5,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::build::caches::CacheFrom;
+use crate::build::caches::CacheTo;
 use crate::build::lint::Warning;
+use crate::build::outputs::Annotation;
+use crate::build::outputs::Output;
+use crate::build::outputs::Provenance;
+use crate::build::outputs::Sbom;
 use crate::build::remote::Reading;
 use crate::build::remote::read_reference;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::image::Written;
 
 /// What to build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,12 +60,34 @@ pub struct Wanted {
     pub cgroup_parent: Option<String>,
     /// What becomes of the result; without any, the store has it.
     pub outputs: Vec<Output>,
+    /// Notes on what leaves the store.
+    pub annotations: Vec<Annotation>,
+    /// The caches of others that are asked for what is not here.
+    pub cache_from: Vec<CacheFrom>,
+    /// Where what steps came to is written.
+    pub cache_to: Vec<CacheTo>,
+    /// What is said of the build with what leaves the store.
+    pub provenance: Option<Provenance>,
+    /// The image that lists what the result is made of, for what leaves the store.
+    pub sbom: Option<Sbom>,
+    /// With SOURCE_DATE_EPOCH: no file of a new layer is younger than it.
+    pub rewrite_timestamps: bool,
 }
 
 impl Wanted {
     /// Whether the store shall have the image, under its names.
     pub(super) fn is_stored(&self) -> bool {
-        self.outputs.is_empty() || self.outputs.iter().any(|output| matches!(output, Output::Store))
+        self.outputs.is_empty() || self.outputs.iter().any(|output| matches!(output, Output::Store { .. }))
+    }
+
+    /// The names that the store gives to the image.
+    pub(super) fn stored_names(&self) -> Vec<String> {
+        let named = self.outputs.iter().filter_map(|output| match output {
+            Output::Store { names } if !names.is_empty() => Some(names.clone()),
+            _ => None,
+        });
+        let named: Vec<String> = named.flatten().collect();
+        if named.is_empty() { self.tags.clone() } else { named }
     }
 }
 
@@ -141,17 +170,6 @@ impl Secret {
     }
 }
 
-/// What becomes of the result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// The store has it, under its names.
-    Store,
-    /// The files of the root, in a directory; for several platforms, or if that is wanted, in one for each.
-    Directory { dest: PathBuf, split: Option<bool> },
-    /// The same as an archive.
-    Tar { dest: PathBuf, split: Option<bool> },
-}
-
 /// What a build came to.
 #[derive(Debug, Clone, Default)]
 pub struct Built {
@@ -161,6 +179,8 @@ pub struct Built {
     pub names: Vec<String>,
     /// What is not good about the Dockerfile.
     pub warnings: Vec<Warning>,
+    /// The manifest or index that left the store, if one did.
+    pub written: Option<Written>,
 }
 
 /// The image of one platform.

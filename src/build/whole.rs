@@ -8,6 +8,7 @@ use crate::build::Built;
 use crate::build::Wanted;
 use crate::build::Watch;
 use crate::build::agent::Agents;
+use crate::build::chain::Chain;
 use crate::build::context;
 use crate::build::dockerfile;
 use crate::build::dockerfile::Dockerfile;
@@ -35,6 +36,7 @@ use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
 use crate::place::Home;
+use crate::units;
 
 /// Faults of a Dockerfile as one failure.
 pub(super) fn several(source: &Source, mut faults: Vec<Failure>) -> Failure {
@@ -56,11 +58,29 @@ pub(super) struct Scene<'a> {
     pub remotes: &'a Remotes<'a>,
     pub agents: &'a Agents,
     /// How many steps have been given a number.
-    pub numbered: AtomicUsize,
+    pub numbered: &'a AtomicUsize,
+    /// Layers that contexts are, by what is after [`HELD`].
+    pub held: BTreeMap<String, Chain>,
 }
+
+/// How a context is named that is layers in our own hands.
+pub(super) const HELD: &str = "layers://";
 
 /// See [`super::build`].
 pub(super) fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Built> {
+    build_upon(home, wanted, watch, (BTreeMap::new(), &AtomicUsize::new(0)))
+}
+
+/// Builds with layers that contexts are; the steps are counted on from a number.
+///
+/// # Errors
+/// As [`super::build`].
+pub(super) fn build_upon(
+    home: &Home,
+    wanted: &Wanted,
+    watch: &dyn Watch,
+    (held, numbered): (BTreeMap<String, Chain>, &AtomicUsize),
+) -> Result<Built> {
     let platforms = platforms(wanted)?;
     draft::sweep(home, |id, files| {
         // It is only rubbish that is taken away here; what resists is met again by the next build.
@@ -69,7 +89,7 @@ pub(super) fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<B
     let agents = Agents::begin(home, &wanted.ssh)?;
     let remotes = Remotes::new(home, wanted, agents.socket("default").map(Path::to_owned));
     let ground = Ground::prepare(home, wanted, &remotes)?;
-    let scene = Scene { home, wanted, watch, ground: &ground, remotes: &remotes, agents: &agents, numbered: AtomicUsize::new(0) };
+    let scene = Scene { home, wanted, watch, ground: &ground, remotes: &remotes, agents: &agents, numbered, held };
     let finished = match platforms.as_slice() {
         [] => vec![build_for(&scene, None)?],
         [one] => vec![build_for(&scene, Some(one))?],
@@ -153,6 +173,7 @@ pub(super) fn with_plan<T>(
         places: BTreeMap::new(),
         triggered: Vec::new(),
         epoch,
+        begun: units::now(),
     };
     act(&mut plan, &mut graph, stages)
 }

@@ -1,6 +1,7 @@
 //! `coracle build`, also as `buildx build`, `builder build` and `image build`
 
 pub mod answers;
+pub mod outputs;
 mod report;
 pub mod words;
 
@@ -12,11 +13,11 @@ use clap::Args;
 use crate::build;
 use crate::build::Context;
 use crate::build::DockerfileAt;
-use crate::build::Output;
 use crate::build::Secret;
 use crate::cli::Outcome;
 use crate::cli::build::answers::Call;
 use crate::cli::build::answers::Question;
+use crate::cli::build::outputs::Going;
 use crate::cli::out;
 use crate::cli::progress::Progress;
 use crate::cli::progress::Style;
@@ -83,12 +84,8 @@ pub struct Command {
     /// The cgroup to put RUN below
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
-    /// Where the result goes: a directory, or `type=local|tar|docker|image,dest=…`
-    #[arg(short, long, value_name = "OUTPUT", value_parser = words::output)]
-    output: Vec<Output>,
-    /// Give the result to the store, as it is without an output
-    #[arg(long)]
-    load: bool,
+    #[command(flatten)]
+    going: Going,
     /// Print only the image's id
     #[arg(short, long)]
     quiet: bool,
@@ -169,19 +166,18 @@ impl Command {
             Some(file) if file.as_os_str() == "-" => DockerfileAt::Text(input()?),
             Some(file) => DockerfileAt::Path(file),
         };
-        if self.load {
-            self.output.push(Output::Store);
-        }
         let argument = |word: String| match word.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (word, None),
         };
+        // What dates the build need not be said twice.
+        let dated = std::env::var("SOURCE_DATE_EPOCH").ok().map(|_| ("SOURCE_DATE_EPOCH".to_owned(), None));
         Ok(build::Wanted {
             context,
             dockerfile,
             tags: self.tag,
             target: self.target,
-            args: self.build_arg.into_iter().map(argument).collect(),
+            args: dated.into_iter().chain(self.build_arg.into_iter().map(argument)).collect(),
             labels: self.label.into_iter().collect(),
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter,
@@ -196,8 +192,7 @@ impl Command {
             shm_size: self.shm_size,
             ulimits: self.ulimit,
             cgroup_parent: self.cgroup_parent,
-            outputs: self.output,
-            ..build::Wanted::default()
+            ..self.going.wanted()
         })
     }
 }

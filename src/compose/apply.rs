@@ -154,6 +154,10 @@ pub struct BuildManner {
     /// By id: a socket, or keys.
     pub ssh: BTreeMap<String, Vec<PathBuf>>,
     pub platforms: Platforms,
+    /// Services that have an `image:` are pushed under it.
+    pub push: bool,
+    pub provenance: Option<String>,
+    pub sbom: Option<String>,
 }
 
 /// For which platforms a service with several is built.

@@ -13,6 +13,7 @@ use super::ImageConfig;
 use super::Watch;
 use super::digest::Digest;
 use super::layer_records;
+use super::layer_records::Claims;
 use super::layer_records::Form;
 use super::layer_records::LayerRecord;
 use super::layers;
@@ -61,7 +62,7 @@ pub(super) trait Source: Sync {
 }
 
 /// Sees to it that all layers are in the store; their directories' names, the lowest first.
-fn assemble(home: &Home, source: &dyn Source, parts: Vec<Part>, watch: &dyn Watch) -> Result<Vec<String>> {
+pub(super) fn assemble(home: &Home, source: &dyn Source, parts: Vec<Part>, watch: &dyn Watch) -> Result<Vec<String>> {
     let work = Work::new(home, source, parts, watch);
     let threads = AT_ONCE.min(work.parts.len());
     std::thread::scope(|scope| {
@@ -73,7 +74,7 @@ fn assemble(home: &Home, source: &dyn Source, parts: Vec<Part>, watch: &dyn Watc
     // After a cut the next pull goes on with the layers that are whole; a bad image's serve nobody.
     if outcome.is_err() && !work.cut.load(Ordering::Relaxed) {
         let _lock = store::lock(home)?;
-        layer_records::remove_unused(home, &of(&work.fetched))?;
+        layer_records::remove_unused(home, &of(&work.fetched), Claims::Heeded)?;
     }
     outcome
 }

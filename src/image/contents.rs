@@ -1,6 +1,7 @@
 //! What is in an archive of images: where in the file each member lies.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::fs::File;
 use std::io;
@@ -9,7 +10,9 @@ use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::path::PathBuf;
 
 use super::archive::Archive;
@@ -32,10 +35,15 @@ const MOST_MEMBERS: usize = 1 << 20;
 /// Links to links to layers: the oldest Docker wrote one.
 const MOST_LINKS: usize = 8;
 
-/// An archive that can be read at any place.
+/// An archive that can be read at any place, or the directory it would be unpacked to.
 pub(super) struct Contents {
-    file: File,
+    place: Place,
     members: HashMap<Vec<u8>, Member>,
+}
+
+enum Place {
+    Archive(File),
+    Directory(PathBuf),
 }
 
 #[derive(Debug, Clone)]
@@ -96,7 +104,12 @@ impl Contents {
                 return Err(malformed("the archive has more members than any archive of images"));
             }
         }
-        Ok(Contents { file: archive.into_inner().into_inner(), members })
+        Ok(Contents { place: Place::Archive(archive.into_inner().into_inner()), members })
+    }
+
+    /// An image layout that is unpacked.
+    pub(super) fn of_directory(path: &Path) -> Contents {
+        Contents { place: Place::Directory(path.to_owned()), members: HashMap::new() }
     }
 
     /// Whether there is such a member.
@@ -111,6 +124,10 @@ impl Contents {
 
     fn find(&self, name: &str) -> Option<(u64, u64)> {
         let mut name = clean(name.as_bytes()).ok()?;
+        if let Place::Directory(directory) = &self.place {
+            let found = fs::metadata(directory.join(OsStr::from_bytes(&name))).ok()?;
+            return found.is_file().then_some((0, found.len()));
+        }
         for _ in 0..MOST_LINKS {
             match self.members.get(&name)? {
                 Member::File { offset, size } => return Some((*offset, *size)),
@@ -128,25 +145,33 @@ impl Contents {
             return Err(cannot().because(format!("it has {size} bytes")));
         }
         let mut bytes = vec![0; size as usize];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|error| cannot().because(error))?;
+        self.file(name).and_then(|file| file.read_exact_at(&mut bytes, offset)).map_err(|error| cannot().because(error))?;
         Ok(bytes)
     }
 
     /// A member as a stream.
-    pub(super) fn open(&self, name: &str) -> Result<Part<'_>> {
-        let found = self.find(name).ok_or_else(|| Failure::new(format!("cannot find `{name}` in the archive")));
-        found.map(|(offset, size)| Part { file: &self.file, offset, left: size })
+    pub(super) fn open(&self, name: &str) -> Result<Part> {
+        let (offset, size) = self.find(name).ok_or_else(|| Failure::new(format!("cannot find `{name}` in the archive")))?;
+        let file = self.file(name).doing(|| format!("cannot read `{name}` of the archive"))?;
+        Ok(Part { file, offset, left: size })
+    }
+
+    fn file(&self, name: &str) -> io::Result<File> {
+        match &self.place {
+            Place::Archive(file) => file.try_clone(),
+            Place::Directory(directory) => File::open(directory.join(OsStr::from_bytes(&clean(name.as_bytes())?))),
+        }
     }
 }
 
 /// A stretch of a file.
-pub(super) struct Part<'a> {
-    file: &'a File,
+pub(super) struct Part {
+    file: File,
     offset: u64,
     left: u64,
 }
 
-impl Read for Part<'_> {
+impl Read for Part {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.file.read_at(&mut buffer[..want], self.offset)?;

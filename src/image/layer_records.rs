@@ -39,6 +39,9 @@ pub(super) struct LayerRecord {
     /// Its tar stream, where the directory cannot give it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kept: Option<Kept>,
+    /// A build may come to it again: that no image has it is no reason to remove it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) claimed: bool,
     /// What it is called in registries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) forms: Vec<Form>,
@@ -66,7 +69,17 @@ impl LayerRecord {
 
     pub(super) fn new(diff_id: &Digest, size: u64, tar_size: u64) -> LayerRecord {
         let diff_id = diff_id.to_string();
-        LayerRecord { version: VERSION, diff_id, size, tar_size, root: None, opaque_root: false, kept: None, forms: Vec::new() }
+        LayerRecord {
+            version: VERSION,
+            diff_id,
+            size,
+            tar_size,
+            root: None,
+            opaque_root: false,
+            kept: None,
+            claimed: false,
+            forms: Vec::new(),
+        }
     }
 }
 
@@ -85,12 +98,38 @@ pub(super) fn layer_sizes(home: &Home, id: &str) -> Result<Vec<u64>> {
     image.layers.iter().map(size).collect()
 }
 
+/// Keeps a layer although no image has it, until it is removed by [`super::remove_loose`].
+///
+/// # Errors
+/// The store cannot be written.
+pub fn claim_layer(home: &Home, diff_id: &str) -> Result<()> {
+    let key = diff_id.trim_start_matches("sha256:");
+    let path = layer_record(home, key);
+    if state::find_json::<LayerRecord>(&path)?.is_none_or(|record| record.claimed) {
+        return Ok(());
+    }
+    let _lock = Lock::alone(home, &format!("forms-{key}"))?;
+    let Some(record) = state::find_json::<LayerRecord>(&path)? else { return Ok(()) };
+    state::write_json(&path, &LayerRecord { claimed: true, ..record })
+}
+
+/// Whether claimed layers go too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claims {
+    Heeded,
+    Overruled,
+}
+
 /// Removes those of these layers that no image has, and says which; the caller holds the lock.
-pub(super) fn remove_unused(home: &Home, keys: &[String]) -> Result<Vec<(String, u64)>> {
+pub(super) fn remove_unused(home: &Home, keys: &[String], claims: Claims) -> Result<Vec<(String, u64)>> {
     let images = images(home)?;
     let mut gone: Vec<(String, u64)> = Vec::new();
     for key in keys {
         if gone.iter().any(|(known, _)| known == key) || images.iter().any(|image| image.layers.contains(key)) {
+            continue;
+        }
+        let is_claimed = || state::find_json::<LayerRecord>(&layer_record(home, key)).ok().flatten().is_some_and(|record| record.claimed);
+        if claims == Claims::Heeded && is_claimed() {
             continue;
         }
         gone.push((key.clone(), discard_layer(home, key)?));

@@ -142,8 +142,8 @@ impl Load<'_> {
     }
 
     fn entry(&mut self, entry: &IndexEntry, mut names: Vec<Reference>, docker: &[DockerImage]) -> Result<()> {
-        let (manifest, bytes) = self.manifest(&entry.blob, DEEPEST)?;
-        let config_bytes = self.blob(&manifest.config)?;
+        let (manifest, bytes) = manifest_in(&self.contents, &self.platform, &entry.blob)?;
+        let config_bytes = blob_in(&self.contents, &manifest.config)?;
         let config: ImageConfig = serde_json::from_slice(&config_bytes).doing(|| "cannot use the image's configuration")?;
         check(&config, manifest.layers.len())?;
         self.check_platform(&config)?;
@@ -166,29 +166,6 @@ impl Load<'_> {
         };
         let image = arrival.admit(self.home, &Blobs(&self.contents), self.watch)?;
         self.named(&image, names)
-    }
-
-    fn manifest(&self, blob: &Blob, deeper: u32) -> Result<(Manifest, Vec<u8>)> {
-        let bytes = self.blob(blob)?;
-        match Document::parse(&bytes)? {
-            Document::Image(manifest) => Ok((manifest, bytes)),
-            Document::Index(entries) if deeper > 0 => {
-                // What is for other platforms may have been left out of the archive.
-                let here: Vec<IndexEntry> = entries.into_iter().filter(|entry| self.contents.has(&path(&entry.blob.digest))).collect();
-                self.manifest(&self.platform.choose(&here)?.blob, deeper - 1)
-            }
-            Document::Index(_) => Err(Failure::new("cannot use an index inside an index inside an index")),
-        }
-    }
-
-    /// A small blob, checked.
-    fn blob(&self, blob: &Blob) -> Result<Vec<u8>> {
-        let bytes = self.contents.small(&path(&blob.digest), LARGEST_DOCUMENT)?;
-        if bytes.len() as u64 != blob.size || Digest::of(&bytes) != blob.digest {
-            let because = format!("it has {} bytes and the digest {}", bytes.len(), Digest::of(&bytes));
-            return Err(Failure::new(format!("cannot trust `{}` of the archive", path(&blob.digest))).because(because));
-        }
-        Ok(bytes)
     }
 
     // ---- both ----
@@ -217,6 +194,32 @@ impl Load<'_> {
     }
 }
 
+/// The manifest of the image for a platform that a blob leads to.
+pub(super) fn manifest_in(contents: &Contents, platform: &Platform, blob: &Blob) -> Result<(Manifest, Vec<u8>)> {
+    let mut blob = blob.clone();
+    for _ in 0..=DEEPEST {
+        let bytes = blob_in(contents, &blob)?;
+        let entries = match Document::parse(&bytes)? {
+            Document::Image(manifest) => return Ok((manifest, bytes)),
+            Document::Index(entries) => entries,
+        };
+        // What is for other platforms may have been left out of the archive.
+        let here: Vec<IndexEntry> = entries.into_iter().filter(|entry| contents.has(&path(&entry.blob.digest))).collect();
+        blob = platform.choose(&here)?.blob.clone();
+    }
+    Err(Failure::new("cannot use an index inside an index inside an index"))
+}
+
+/// A small blob, checked.
+pub(super) fn blob_in(contents: &Contents, blob: &Blob) -> Result<Vec<u8>> {
+    let bytes = contents.small(&path(&blob.digest), LARGEST_DOCUMENT)?;
+    if bytes.len() as u64 != blob.size || Digest::of(&bytes) != blob.digest {
+        let because = format!("it has {} bytes and the digest {}", bytes.len(), Digest::of(&bytes));
+        return Err(Failure::new(format!("cannot trust `{}` of the archive", path(&blob.digest))).because(because));
+    }
+    Ok(bytes)
+}
+
 /// A name as archives have it; a digest would be a claim that nobody has checked.
 fn tagged(text: &str) -> Result<Reference> {
     let mut name = Reference::parse(text).doing(|| "cannot use a name of the archive")?;
@@ -242,7 +245,7 @@ impl Source for Members<'_> {
 }
 
 /// Layers by their digests.
-struct Blobs<'a>(&'a Contents);
+pub(super) struct Blobs<'a>(pub(super) &'a Contents);
 
 impl Source for Blobs<'_> {
     fn open(&self, part: &Part, _at: usize) -> Result<Supply<'_>> {

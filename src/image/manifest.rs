@@ -1,5 +1,6 @@
 //! Manifests and indexes: what a registry says an image is made of, read with suspicion.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -86,16 +87,24 @@ struct RawPlatform {
 
 /// Writes an OCI manifest of a configuration and layers, the lowest first; the same parts are always the same bytes.
 pub(super) fn write(config: &Blob, layers: &[Blob]) -> Vec<u8> {
+    annotated(config, layers, &BTreeMap::new())
+}
+
+/// The same with annotations.
+pub(super) fn annotated(config: &Blob, layers: &[Blob], annotations: &BTreeMap<String, String>) -> Vec<u8> {
     let layer = |layer: &Blob| {
         let media_type = layer.compression.unwrap_or(Compression::None).media_type();
         json!({ "mediaType": media_type, "digest": layer.digest.as_str(), "size": layer.size })
     };
-    let manifest = json!({
+    let mut manifest = json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": { "mediaType": OCI_CONFIG, "digest": config.digest.as_str(), "size": config.size },
         "layers": layers.iter().map(layer).collect::<Vec<_>>(),
     });
+    if !annotations.is_empty() {
+        manifest["annotations"] = json!(annotations);
+    }
     manifest.to_string().into_bytes()
 }
 
@@ -197,6 +206,11 @@ impl IndexEntry {
     pub(super) fn is_image(&self) -> bool {
         let known = self.platform.as_ref().is_none_or(|platform| platform.architecture != "unknown");
         known && !self.annotations.contains_key("vnd.docker.reference.type")
+    }
+
+    /// The tag that an entry of an image layout has.
+    pub(super) fn tag(&self) -> Option<&str> {
+        self.annotations.get("org.opencontainers.image.ref.name").map(String::as_str)
     }
 
     /// The name an entry of an image layout gives its image: containerd's annotation, or OCI's if it is more than a tag.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod assemble;
+mod bundle;
 mod check;
 mod commit;
 mod compression;
@@ -9,6 +10,7 @@ mod config;
 mod contents;
 mod credentials;
 mod digest;
+pub mod elsewhere;
 #[cfg(test)]
 mod hostile;
 mod import;
@@ -57,6 +59,15 @@ use crate::journal;
 use crate::place::Home;
 use crate::state::Lock;
 
+pub use bundle::Bundle;
+pub use bundle::Layout;
+pub use bundle::Member;
+pub use bundle::Statement;
+pub use bundle::Written;
+pub use bundle::package_url;
+pub use bundle::push_bundle;
+pub use bundle::write_layout;
+pub use bundle::write_layout_archive;
 pub use check::Checked;
 pub use check::Fault;
 pub use check::FaultKind;
@@ -68,6 +79,7 @@ pub use config::ImageConfig;
 pub use config::RootFs;
 pub use config::RunConfig;
 pub use credentials::Filed;
+pub use layer_records::claim_layer;
 pub use lists::Amend;
 pub use lists::Annotation;
 pub use lists::Lists;

@@ -8,6 +8,7 @@ use super::Watch;
 use super::assemble::Arrival;
 use super::assemble::Part;
 use super::digest::Digest;
+use super::elsewhere::Elsewhere;
 use super::layers;
 use super::manifest::Blob;
 use super::manifest::Document;
@@ -155,6 +156,23 @@ pub fn pull_locked(home: &Home, (name, digest): (&str, &str), platform: Option<&
 pub(super) fn with_manifest<T>(home: &Home, name: &Reference, watch: &dyn Watch, receive: &Receive<'_, T>) -> Result<T> {
     let pull = Pull { home, name: name.clone(), platform: Platform::of_host(), strict: false, watch };
     pull.ask_registries(receive)
+}
+
+/// Looks at an image in its registry, whether it is here or not; no layer is fetched.
+pub(super) fn look(home: &Home, text: &str, platform: Option<&str>, watch: &dyn Watch) -> Result<Elsewhere> {
+    let mut name = Reference::parse(text)?.or_latest();
+    if name.digest.is_some() {
+        name.tag = None;
+    }
+    let wanted = platform.map_or_else(|| Ok(Platform::of_host()), Platform::parse)?;
+    let pull = Pull { home, name, platform: wanted, strict: false, watch };
+    let found = pull.ask_registries(&|remote, bytes| {
+        let (manifest, bytes) = pull.manifest(remote, bytes)?;
+        let (config, config_bytes) = pull.config(remote, &manifest)?;
+        Ok((parts(&manifest, &config)?, (config, config_bytes, bytes), remote.way()))
+    });
+    let (parts, documents, way) = found?;
+    Elsewhere::in_registry(home, parts, documents, way)
 }
 
 /// What becomes of the manifest that a registry gave.

@@ -50,7 +50,7 @@ use crate::place::Home;
 /// How many layers go out at once.
 const AT_ONCE: usize = 3;
 /// What a layer is compressed with if nobody says: what every reader understands.
-const USUAL: Packing = Packing { compression: Compression::Gzip, level: None };
+pub(super) const USUAL: Packing = Packing { compression: Compression::Gzip, level: None };
 
 /// How a push is to be done.
 #[derive(Clone, Copy)]
@@ -78,10 +78,10 @@ pub(super) fn push(home: &Home, text: &str, wanted: Wanted<'_>, watch: &dyn Watc
     let rules = Rules::load(home)?;
     let endpoint = rules.origin(&name)?;
     let session = Session::begin(home)?;
-    let remote = reach(&session, &endpoint, &record).doing(cannot)?;
+    let remote = reach(&session, &endpoint, &Digest::parse(&record.id)?).doing(cannot)?;
     let own = if wanted.packing.is_none() { own_manifest(home, &record)? } else { None };
     let push = Push { home, rules: &rules, session: &session, remote: &remote, packing: wanted.packing, watch };
-    let layers = push.layers(&record, own.as_ref().map(|(_, blobs)| &blobs[..])).doing(cannot)?;
+    let layers = push.layers(&record.layers, own.as_ref().map(|(_, blobs)| &blobs[..])).doing(cannot)?;
     let config = Blob { digest: Digest::parse(&record.id)?, size: config_bytes.len() as u64, compression: None };
     push.small(&config, &config_bytes).doing(cannot)?;
     let (manifest, is_own) = match own {
@@ -107,12 +107,11 @@ fn check_platform(config: &[u8], wanted: Option<&str>) -> Result<()> {
 }
 
 /// Finds out how the registry is spoken to, by a question that is worth asking: is the configuration there?
-fn reach<'a>(session: &'a Session, endpoint: &Endpoint, record: &ImageRecord) -> Result<Remote<'a>> {
-    let config = Digest::parse(&record.id)?;
+pub(super) fn reach<'a>(session: &'a Session, endpoint: &Endpoint, config: &Digest) -> Result<Remote<'a>> {
     let mut first = None;
     for protocol in Protocol::for_trust(endpoint.trust) {
         let remote = Remote::new(session, endpoint, *protocol, Access::Push)?;
-        match remote.blob_size(&config) {
+        match remote.blob_size(config) {
             Err(trouble) if trouble.kind == Kind::Unreachable => {
                 first.get_or_insert(trouble);
             }
@@ -167,13 +166,14 @@ fn remember(home: &Home, name: &Reference, (record, is_own): (&ImageRecord, bool
     }
 }
 
-struct Push<'a> {
-    home: &'a Home,
-    rules: &'a Rules,
-    session: &'a Session,
-    remote: &'a Remote<'a>,
-    packing: Option<Packing>,
-    watch: &'a dyn Watch,
+/// How blobs get to one repository.
+pub(super) struct Push<'a> {
+    pub(super) home: &'a Home,
+    pub(super) rules: &'a Rules,
+    pub(super) session: &'a Session,
+    pub(super) remote: &'a Remote<'a>,
+    pub(super) packing: Option<Packing>,
+    pub(super) watch: &'a dyn Watch,
 }
 
 /// What was tried did not work: because of the network, or for good.
@@ -196,15 +196,15 @@ impl From<Failure> for Setback {
 
 impl Push<'_> {
     /// Sees to it that the repository has all layers; what they are called there, the lowest first.
-    fn layers(&self, record: &ImageRecord, wanted: Option<&[Blob]>) -> Result<Vec<Blob>> {
+    pub(super) fn layers(&self, all: &[String], wanted: Option<&[Blob]>) -> Result<Vec<Blob>> {
         // A layer that comes twice is sent once.
         let mut keys: Vec<&String> = Vec::new();
-        record.layers.iter().for_each(|key| {
+        all.iter().for_each(|key| {
             if !keys.contains(&key) {
                 keys.push(key)
             }
         });
-        let place = |key: &String| record.layers.iter().position(|known| known == key).unwrap_or_default();
+        let place = |key: &String| all.iter().position(|known| known == key).unwrap_or_default();
         let (next, done) = (AtomicUsize::new(0), Mutex::new(vec![None; keys.len()]));
         let failure: Mutex<Option<Failure>> = Mutex::new(None);
         std::thread::scope(|scope| {
@@ -230,7 +230,7 @@ impl Push<'_> {
         }
         let done = of(&done);
         let blob = |key: &String| keys.iter().position(|known| *known == key).and_then(|at| done[at].clone());
-        record.layers.iter().map(|key| blob(key).ok_or_else(|| Failure::new("a layer was not sent"))).collect()
+        all.iter().map(|key| blob(key).ok_or_else(|| Failure::new("a layer was not sent"))).collect()
     }
 
     /// Sees to it that the repository has this layer: as `wanted` if that can be had, else as it can be had.
@@ -429,8 +429,14 @@ impl Push<'_> {
         }
     }
 
+    /// Puts a manifest or an index under a tag or its digest.
+    pub(super) fn manifest(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let stored = self.remote.put_manifest(name, manifest::media_type(bytes), bytes);
+        stored.map(drop).map_err(|trouble| Failure::new("the registry does not take the manifest").because(trouble.text))
+    }
+
     /// Sees to it that the repository has a small blob.
-    fn small(&self, blob: &Blob, bytes: &[u8]) -> Result<()> {
+    pub(super) fn small(&self, blob: &Blob, bytes: &[u8]) -> Result<()> {
         let mut patience = Patience::new();
         loop {
             let sent = match self.remote.blob_size(&blob.digest) {

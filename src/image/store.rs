@@ -30,6 +30,7 @@ use super::Image;
 use super::ImageConfig;
 use super::Listed;
 use super::digest::Digest;
+use super::layer_records::Claims;
 use super::layer_records::LayerRecord;
 use super::layer_records::layer_directory;
 use super::layer_records::layer_record;
@@ -367,7 +368,7 @@ pub(super) fn remove_image(home: &Home, record: &ImageRecord) -> Result<Vec<(Str
     {
         remove_file(&blob_path(home, &manifest))?;
     }
-    remove_unused(home, &record.layers)
+    remove_unused(home, &record.layers, Claims::Heeded)
 }
 
 /// Holds on to an image: while this lives nobody removes it.

@@ -6,6 +6,7 @@ use std::fs;
 use std::time::UNIX_EPOCH;
 
 use super::layer_records;
+use super::layer_records::Claims;
 use super::layer_records::LayerRecord;
 use super::store;
 use crate::failure::Result;
@@ -99,5 +100,5 @@ fn created(home: &Home, key: &str) -> u64 {
 /// See [`super::remove_loose`].
 pub(super) fn remove_loose(home: &Home, keys: &[String]) -> Result<u64> {
     let _lock = store::lock(home)?;
-    Ok(layer_records::remove_unused(home, keys)?.iter().map(|(_, bytes)| bytes).sum())
+    Ok(layer_records::remove_unused(home, keys, Claims::Overruled)?.iter().map(|(_, bytes)| bytes).sum())
 }

@@ -7,7 +7,9 @@ mod support;
 
 mod archives;
 mod build;
+mod build_caches;
 mod build_compose;
+mod build_outputs;
 mod build_rights;
 mod build_sources;
 mod carried_devices;

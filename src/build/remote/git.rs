@@ -315,7 +315,7 @@ fn full_name(reference: &GitReference) -> String {
 }
 
 /// An address as it may be shown and stored.
-fn without_password(remote: &str) -> String {
+pub(super) fn without_password(remote: &str) -> String {
     let Some((scheme, rest)) = remote.split_once("://") else { return remote.to_owned() };
     let Some((who, host)) = rest.split_once('@').filter(|(who, _)| !who.contains('/')) else { return remote.to_owned() };
     match who.split_once(':') {

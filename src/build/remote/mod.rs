@@ -20,6 +20,8 @@ use std::sync::PoisonError;
 
 use crate::build::Secret;
 use crate::build::Wanted;
+use crate::build::provenance::Material;
+use crate::build::steps::SourceKind;
 use crate::failure::Result;
 use crate::place::Home;
 
@@ -91,6 +93,25 @@ impl<'a> Remotes<'a> {
     /// As [`Remotes::file`]; something else came than what was said to be there.
     pub(super) fn content(&self, source: &WebSource, file: &WebFile) -> Result<(PathBuf, i64)> {
         self.contents.get(&(source.clone(), file.clone()), || web::content(self, source, file))
+    }
+
+    /// What a source was this time.
+    pub(super) fn material(&self, source: &SourceKind) -> Option<Material> {
+        match source {
+            SourceKind::Files(_) => None,
+            SourceKind::Web { source, .. } => {
+                let file = self.file(source).ok()?;
+                let (algorithm, digest) = file.digest.split_once(':')?;
+                Some(Material { uri: source.url.clone(), digest: (algorithm == "sha256").then(|| ("sha256", digest.to_owned())) })
+            }
+            SourceKind::Git(reference) => {
+                let commit = self.commit(reference).ok()?;
+                let object = commit.commit.unwrap_or(commit.object);
+                let revision = if reference.revision.is_empty() { String::new() } else { format!("#{}", reference.revision) };
+                let algorithm = if object.len() == 64 { "sha256" } else { "sha1" };
+                Some(Material { uri: format!("{}{revision}", git::without_password(&reference.remote)), digest: Some((algorithm, object)) })
+            }
+        }
     }
 
     /// The value of a secret that is there to authorize us.

@@ -20,7 +20,14 @@ pub fn write(file: &Path, built: &Built) -> Result<()> {
     for image in &built.images {
         let suffix = if several { format!("/{}", image.platform) } else { String::new() };
         keys.insert(format!("containerimage.config.digest{suffix}"), json!(image.id));
-        keys.insert(format!("containerimage.digest{suffix}"), json!(image.id));
+        if built.written.is_none() {
+            keys.insert(format!("containerimage.digest{suffix}"), json!(image.id));
+        }
+    }
+    if let Some(written) = &built.written {
+        let descriptor = json!({ "mediaType": written.media_type, "digest": written.digest, "size": written.size });
+        keys.insert("containerimage.digest".to_owned(), json!(written.digest));
+        keys.insert("containerimage.descriptor".to_owned(), descriptor);
     }
     if !built.names.is_empty() {
         keys.insert("image.name".to_owned(), json!(built.names.join(",")));

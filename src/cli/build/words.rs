@@ -3,27 +3,8 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::build::Output;
 use crate::build::Secret;
-
-/// Cuts `a=b,c=d` into pairs; a value in double quotes may have commas.
-fn fields(text: &str) -> Vec<(String, Option<String>)> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in text.chars() {
-        match (c, words.last_mut()) {
-            ('"', _) => quoted = !quoted,
-            (',', _) if !quoted => words.push(String::new()),
-            (c, Some(word)) => word.push(c),
-            (_, None) => {}
-        }
-    }
-    let pair = |word: String| match word.split_once('=') {
-        Some((key, value)) => (key.trim().to_lowercase(), Some(value.to_owned())),
-        None => (word, None),
-    };
-    words.into_iter().filter(|word| !word.is_empty()).map(pair).collect()
-}
+use crate::build::fields;
 
 /// Reads `id=token,src=token.txt` or `id=token,env=TOKEN`; without a source it is the variable of that name, or the file.
 pub fn secret(text: &str) -> Result<(String, Secret), String> {
@@ -79,37 +60,6 @@ pub fn right(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads `dir`, `-` or `type=local,dest=dir`.
-pub fn output(text: &str) -> Result<Output, String> {
-    if text == "-" {
-        return Ok(Output::Tar { dest: PathBuf::from("/dev/stdout"), split: None });
-    }
-    if !text.contains('=') {
-        return Ok(Output::Directory { dest: PathBuf::from(text), split: None });
-    }
-    let (mut kind, mut dest, mut split) = (None, None, None);
-    for (key, value) in fields(text) {
-        let value = value.ok_or_else(|| format!("`{key}` is no pair NAME=VALUE"))?;
-        match key.as_str() {
-            "type" => kind = Some(value),
-            "dest" => dest = Some(value),
-            "platform-split" => split = Some(value == "true"),
-            _ => return Err(format!("`{key}` is unknown here")),
-        }
-    }
-    let dest_of = |dest: Option<String>| dest.filter(|dest| !dest.is_empty()).ok_or("dest is required for this type");
-    Ok(match kind.as_deref() {
-        Some("local") => Output::Directory { dest: dest_of(dest)?.into(), split },
-        Some("tar") => {
-            let dest = dest.filter(|dest| !dest.is_empty() && dest != "-").unwrap_or_else(|| "/dev/stdout".to_owned());
-            Output::Tar { dest: dest.into(), split }
-        }
-        Some("docker" | "image") if dest.is_none() => Output::Store,
-        Some(other) => return Err(format!("the type `{other}` is unknown here")),
-        None => return Err("type is required for output".to_owned()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,18 +73,6 @@ mod tests {
         assert_eq!(secret("\"id=a,b\",src=f"), Ok(("a,b".to_owned(), Secret::File("f".into()))));
         for wrong in ["src=f", "id=a,what=b", "id=a,type=x", "id=a,src=f,env=B"] {
             assert!(secret(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn an_output_has_a_type_or_is_a_directory() {
-        assert_eq!(output("out"), Ok(Output::Directory { dest: "out".into(), split: None }));
-        assert_eq!(output("-"), Ok(Output::Tar { dest: "/dev/stdout".into(), split: None }));
-        let split = Output::Directory { dest: "o".into(), split: Some(false) };
-        assert_eq!(output("type=local,dest=o,platform-split=false"), Ok(split));
-        assert_eq!(output("type=image"), Ok(Output::Store));
-        for wrong in ["type=local", "dest=x", "type=what,dest=x", "type=local,dest=x,colour=red"] {
-            assert!(output(wrong).is_err(), "{wrong}");
         }
     }
 

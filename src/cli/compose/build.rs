@@ -12,7 +12,6 @@ use crate::cli::compose::ProjectFlags;
 use crate::cli::compose::bake;
 use crate::cli::compose::bake::Extra;
 use crate::cli::compose::plan;
-use crate::cli::compose::push;
 use crate::cli::compose::session;
 use crate::cli::compose::session::Stage;
 use crate::cli::out;
@@ -26,8 +25,6 @@ use crate::compose::labels;
 use crate::compose::model::Project;
 use crate::compose::plan::Action;
 use crate::compose::plan::Dependencies;
-use crate::failure::Failure;
-use crate::failure::Result;
 use crate::place::Home;
 
 #[derive(Debug, Args)]
@@ -44,9 +41,15 @@ pub struct Command {
     /// An ssh agent or keys for RUN --mount=type=ssh
     #[arg(long, value_name = "default|ID[=SOCKET|KEY[,KEY]]", value_parser = words::ssh)]
     ssh: Vec<(String, Vec<PathBuf>)>,
-    /// Push the images that have a name of their own
+    /// Push the images of services that have an `image:`
     #[arg(long)]
     push: bool,
+    /// Say with what is pushed from what it was made: `mode=min`, `mode=max`
+    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    provenance: Option<String>,
+    /// List with what is pushed what it is made of
+    #[arg(long, value_name = "SCANNER", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    sbom: Option<String>,
     /// Print what is built as a file for `docker buildx bake`, and build nothing
     #[arg(long)]
     print: bool,
@@ -74,12 +77,6 @@ struct DockersOwn {
     /// Limit of memory; a build has none
     #[arg(short, long, value_name = "SIZE", value_parser = spelling::size)]
     memory: Option<u64>,
-    /// Attestations of provenance are not made
-    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    provenance: Option<String>,
-    /// Lists of the parts of an image are not made
-    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    sbom: Option<String>,
     #[arg(long, hide = true)]
     compress: bool,
     #[arg(long, hide = true)]
@@ -91,16 +88,8 @@ struct DockersOwn {
 }
 
 impl DockersOwn {
-    /// Refuses what was asked for and cannot be, warns of what makes no difference.
-    fn check(&self) -> Result<()> {
-        let is_on = |mode: &Option<String>| mode.as_ref().is_some_and(|mode| mode != "false");
-        for (flag, wanted) in [("--provenance", is_on(&self.provenance)), ("--sbom", is_on(&self.sbom))] {
-            if wanted {
-                return Err(Failure::new(format!("cannot build with `{flag}`"))
-                    .because("attestations are not made here")
-                    .hint(format!("leave `{flag}` out")));
-            }
-        }
+    /// Warns of what makes no difference.
+    fn warn(&self) {
         let idle = [
             ("--builder", self.builder.as_ref().is_some_and(|name| name != "default")),
             ("--memory", self.memory.is_some_and(|size| size > 0)),
@@ -109,7 +98,6 @@ impl DockersOwn {
         for (flag, _) in idle.iter().filter(|(_, given)| *given) {
             out::warn(&format!("`{flag}` makes no difference here"));
         }
-        Ok(())
     }
 }
 
@@ -136,7 +124,7 @@ fn check(home: &Home, project: &Project, (actions, manner): (&[Action], &BuildMa
 
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        self.docker.check()?;
+        self.docker.warn();
         let project = session::project(flags, &self.services)?;
         session::require(&project, &self.services)?;
         let chosen =
@@ -186,14 +174,15 @@ impl Command {
             args: self.build_arg.into_iter().map(argument).collect(),
             ssh: self.ssh.into_iter().collect(),
             platforms: Platforms::All,
+            push: self.push,
+            provenance: self.provenance,
+            sbom: self.sbom,
         };
         let stage = Stage::new(&flags)?;
         if self.check {
             return check(home, project, (&actions, &build), &stage);
         }
-        let named: Vec<String> = if self.push { push::names(project, services(&actions)) } else { Vec::new() };
         compose::bring_images(home, project, actions, (Manner { build, ..flags.manner() }, &stage.watch()))?;
-        push::push(home, &flags, &named)?;
         Ok(0)
     }
 }

@@ -23,6 +23,7 @@ use crate::cli::out;
 use crate::cli::progress::Progress;
 use crate::cli::progress::PullWatch;
 use crate::cli::progress::Style;
+use crate::cli::progress::Way;
 use crate::cli::progress::elapsed;
 use crate::image;
 use crate::units;
@@ -33,8 +34,8 @@ pub struct BuildWatch {
     progress: Progress,
     name: Option<String>,
     begun: Instant,
-    /// Base images come in by pulls.
-    pull: PullWatch,
+    /// Base images come in by pulls, and the result may go out by pushes.
+    pull: Mutex<Arc<PullWatch>>,
     steps: Arc<Steps>,
     ticker: Mutex<Option<JoinHandle<()>>>,
 }
@@ -69,7 +70,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 impl BuildWatch {
     pub(super) fn new(progress: Progress, name: Option<&str>) -> BuildWatch {
-        let pull = progress.pull(name.map_or("base image", |name| name));
+        let pull = Mutex::new(Arc::new(progress.pull(name.map_or("base image", |name| name))));
         let name = name.map(str::to_owned);
         BuildWatch { progress, name, begun: Instant::now(), pull, steps: Arc::default(), ticker: Mutex::default() }
     }
@@ -97,6 +98,10 @@ impl BuildWatch {
 
     fn steps(&self) -> MutexGuard<'_, (BTreeMap<usize, Step>, bool)> {
         self.steps.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pulls(&self) -> Arc<PullWatch> {
+        self.pull.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Begins to draw the time as it passes.
@@ -260,22 +265,27 @@ impl build::Watch for BuildWatch {
     fn ended(&self, number: usize) {
         self.end(number, "");
     }
+
+    fn pushing(&self, name: &str) {
+        let push = Arc::new(self.progress.image(name, Way::Push));
+        *self.pull.lock().unwrap_or_else(PoisonError::into_inner) = push;
+    }
 }
 
 impl image::Watch for BuildWatch {
     fn layer(&self, digest: &str, size: u64, there: bool) {
-        self.pull.layer(digest, size, there);
+        self.pulls().layer(digest, size, there);
     }
 
     fn progress(&self, digest: &str, bytes: u64) {
-        self.pull.progress(digest, bytes);
+        self.pulls().progress(digest, bytes);
     }
 
     fn done(&self, digest: &str) {
-        self.pull.done(digest);
+        self.pulls().done(digest);
     }
 
     fn note(&self, text: &str) {
-        self.pull.note(text);
+        self.pulls().note(text);
     }
 }

@@ -5,8 +5,14 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::build;
+use crate::build::CacheFrom;
+use crate::build::CacheTo;
 use crate::build::Context;
 use crate::build::DockerfileAt;
+use crate::build::ImageOptions;
+use crate::build::Output;
+use crate::build::Provenance;
+use crate::build::Sbom;
 use crate::build::Secret;
 use crate::compose::apply::BuildManner;
 use crate::compose::apply::Job;
@@ -74,20 +80,44 @@ pub fn wanted(project: &Project, (name, image): (&str, &str), manner: &BuildMann
         ssh,
         allow: build.entitlements.iter().cloned().chain(build.privileged.then(|| "security.insecure".to_owned())).collect(),
         shm_size: build.shm_size.as_deref().map(units::bytes).transpose()?,
+        outputs: outputs(service, manner),
+        cache_from: words("cache_from", &build.cache_from, CacheFrom::read)?,
+        cache_to: words("cache_to", &build.cache_to, CacheTo::read)?,
+        provenance: attestation("provenance", (&manner.provenance, &build.provenance), Provenance::read)?,
+        sbom: attestation("sbom", (&manner.sbom, &build.sbom), Sbom::read)?,
         ulimits: build.ulimits.iter().map(|(name, value)| convert::ulimit(name, value)).collect::<Result<_>>()?,
         ..build::Wanted::default()
     })
 }
 
+/// The store has every image; with `--push` a registry has those that are named for one.
+fn outputs(service: &Service, manner: &BuildManner) -> Vec<Output> {
+    if !manner.push || service.image.as_deref().is_none_or(str::is_empty) {
+        return Vec::new();
+    }
+    vec![Output::Store { names: Vec::new() }, Output::Registry { image: ImageOptions::default() }]
+}
+
+fn words<T>(key: &str, texts: &[String], read: fn(&str) -> std::result::Result<T, String>) -> Result<Vec<T>> {
+    let one = |text: &String| read(text).map_err(|what| Failure::new(format!("`build.{key}: {text}` cannot be")).because(what));
+    texts.iter().map(one).collect()
+}
+
+/// The flag's word over that of the files.
+fn attestation<T>(
+    key: &str,
+    (flag, file): (&Option<String>, &Option<String>),
+    read: fn(&str) -> std::result::Result<Option<T>, String>,
+) -> Result<Option<T>> {
+    let Some(text) = flag.as_ref().or(file.as_ref()).filter(|text| !text.is_empty()) else { return Ok(None) };
+    read(text).map_err(|what| Failure::new(format!("`build.{key}: {text}` cannot be")).because(what))
+}
+
 /// What is understood and makes no difference.
 fn uncarried(service: &Service) -> Vec<String> {
     let Some(build) = &service.build else { return Vec::new() };
-    let is_on = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| !matches!(mode, "" | "false"));
-    let lists = [("build.cache_from", !build.cache_from.is_empty()), ("build.cache_to", !build.cache_to.is_empty())];
-    let attestations = [("build.provenance", is_on(&build.provenance)), ("build.sbom", is_on(&build.sbom))];
-    let rest = build.rest.keys().filter(|key| !key.starts_with("x-")).map(|key| format!("build.{key}"));
-    let known = lists.into_iter().chain(attestations).filter(|(_, given)| *given).map(|(key, _)| key.to_owned());
-    known.chain(rest).map(|key| format!("`{key}` is not carried out")).collect()
+    let rest = build.rest.keys().filter(|key| !key.starts_with("x-"));
+    rest.map(|key| format!("`build.{key}` is not carried out")).collect()
 }
 
 /// Where its files are, and its Dockerfile, which is named relative to them.

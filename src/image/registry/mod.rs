@@ -384,6 +384,13 @@ impl<'a> Remote<'a> {
     }
 }
 
+impl Remote<'_> {
+    /// Where it is, and how it is spoken to there.
+    pub(super) fn way(&self) -> (Endpoint, Protocol) {
+        (self.endpoint.clone(), self.protocol)
+    }
+}
+
 impl Source for Remote<'_> {
     fn open(&self, part: &Part, _at: usize) -> Result<Supply<'_>> {
         let blob = part
