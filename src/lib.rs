@@ -45,6 +45,9 @@
 //!
 //! See [`place::Home`], which names every path, and [`state`], which says how records change.
 
+// Rooms point into themselves, for whoever reads the source.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod build;
 pub mod cli;
 pub mod compose;
