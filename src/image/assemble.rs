@@ -29,6 +29,7 @@ use super::stream::Supply;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
+use crate::state;
 
 /// How many layers come in at once; each has two threads.
 const AT_ONCE: usize = 3;
@@ -132,6 +133,9 @@ struct Work<'a> {
     next: AtomicUsize,
     stop: AtomicBool,
     cut: AtomicBool,
+    full: AtomicBool,
+    /// Nothing is kept any more, for want of room.
+    spare: AtomicBool,
     failure: Mutex<Option<Failure>>,
     /// Layers that are in the store because of us.
     fetched: Mutex<Vec<String>>,
@@ -154,6 +158,8 @@ impl<'a> Work<'a> {
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            spare: AtomicBool::new(false),
             failure: Mutex::new(None),
             fetched: Mutex::new(Vec::new()),
             waiting: Mutex::new(BTreeMap::new()),
@@ -204,19 +210,16 @@ impl<'a> Work<'a> {
             return self.note(part, &key);
         }
         self.watch.layer(&part.short, size, false);
-        let draft = Draft::begin(self.home)?;
-        let order = Order {
-            home: self.home,
-            label: &part.label,
-            short: &part.short,
-            blob: part.blob.as_ref().map(|blob| &blob.digest),
-            diff_id: Some(&part.diff_id),
-            keeping: Keeping::Yes,
-            watch: self.watch,
-            stop: &self.stop,
-            cut: &self.cut,
+        let keeps = !self.spare.load(Ordering::Relaxed);
+        let (draft, received) = match self.receive(part, at) {
+            // Without what would be kept there may be room.
+            Err(_) if keeps && self.full.load(Ordering::Relaxed) => {
+                self.spare.store(true, Ordering::Relaxed);
+                state::empty_trash(self.home);
+                self.receive(part, at)?
+            }
+            outcome => outcome?,
         };
-        let received = stream::receive(&order, self.source.open(part, at)?, draft.path())?;
         if received.unpacked.foreign_links.is_empty() {
             self.commit(draft, &part.diff_id, received)?;
         } else {
@@ -224,6 +227,24 @@ impl<'a> Work<'a> {
         }
         self.watch.done(&part.short);
         Ok(())
+    }
+
+    fn receive(&self, part: &Part, at: usize) -> Result<(Draft<'a>, Received)> {
+        let draft = Draft::begin(self.home)?;
+        let order = Order {
+            home: self.home,
+            label: &part.label,
+            short: &part.short,
+            blob: part.blob.as_ref().map(|blob| &blob.digest),
+            diff_id: Some(&part.diff_id),
+            keeping: if self.spare.load(Ordering::Relaxed) { Keeping::No } else { Keeping::Yes },
+            watch: self.watch,
+            stop: &self.stop,
+            cut: &self.cut,
+            full: &self.full,
+        };
+        let received = stream::receive(&order, self.source.open(part, at)?, draft.path())?;
+        Ok((draft, received))
     }
 
     fn commit(&self, draft: Draft<'_>, key: &Digest, received: Received) -> Result<()> {

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use sha2::Digest as _;
 use sha2::Sha256;
@@ -85,7 +86,7 @@ pub enum FaultKind {
 pub(super) fn check(home: &Home, repair: Repair, in_use: &[String], watch: &dyn Watch) -> Result<Checked> {
     let _arriving = store::arriving(home)?;
     let images = store::images(home)?;
-    let mut check = Check { home, repair, in_use, watch, images, session: None, faults: Vec::new() };
+    let mut check = Check { home, repair, in_use, watch, images, session: None, faults: Vec::new(), full: AtomicBool::new(false) };
     let mut checked = Checked { images: check.images.len(), ..Checked::default() };
     let mut known = BTreeSet::new();
     for (key, record) in layer_records::layer_records(home)? {
@@ -116,6 +117,8 @@ struct Check<'a> {
     images: Vec<ImageRecord>,
     session: Option<Session>,
     faults: Vec<Fault>,
+    /// There was no room to unpack a layer beside the one that is looked at, so nothing can be said of it.
+    full: AtomicBool,
 }
 
 impl Check<'_> {
@@ -130,6 +133,12 @@ impl Check<'_> {
     fn layer(&mut self, key: &str, record: LayerRecord) -> Result<()> {
         let what = format!("layer {}", record.diff_id);
         let compared = self.compare(key, &record);
+        // What it was compared with makes room for the next.
+        state::empty_trash(self.home);
+        if self.full.load(Ordering::Relaxed) {
+            let failure = Failure::new("cannot check the store").because("there is no room to unpack a layer for comparison");
+            return Err(failure.hint("make room: remove images that nobody needs with `coracle image prune -a`"));
+        }
         match compared {
             Ok(None) => {}
             // Removed while we looked at it.
@@ -173,11 +182,11 @@ impl Check<'_> {
     }
 
     fn unpack(&self, label: &str, diff_id: &Digest, supply: Supply<'_>, directory: &Path) -> Result<Received> {
-        let (stop, cut) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (stop, cut, full) = (AtomicBool::new(false), AtomicBool::new(false), &self.full);
         let (home, watch) = (self.home, self.watch);
         let short = diff_id.short();
         let keeping = if matches!(supply, Supply::Registry(_)) { Keeping::Yes } else { Keeping::No };
-        let order = Order { home, label, short, blob: None, diff_id: Some(diff_id), keeping, watch, stop: &stop, cut: &cut };
+        let order = Order { home, label, short, blob: None, diff_id: Some(diff_id), keeping, watch, stop: &stop, cut: &cut, full };
         stream::receive(&order, supply, directory)
     }
 

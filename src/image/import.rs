@@ -30,7 +30,7 @@ pub(super) fn import(home: &Home, stream: &mut (dyn Read + Send), mut config: Im
         state::empty_trash(home);
     }
     let draft = Draft::begin(home)?;
-    let (stop, cut) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (stop, cut, full) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
     let order = Order {
         home,
         label: "of the file system",
@@ -41,6 +41,7 @@ pub(super) fn import(home: &Home, stream: &mut (dyn Read + Send), mut config: Im
         watch,
         stop: &stop,
         cut: &cut,
+        full: &full,
     };
     let received = stream::receive(&order, Supply::Stream(decompressed(stream)?), draft.path())?;
     if let Some((name, target)) = received.unpacked.foreign_links.first() {

@@ -187,7 +187,7 @@ pub struct Pushed {
 /// # Errors
 /// No such name; a registry that is not there or refuses.
 pub fn push(home: &Home, name: &str, platform: Option<&str>, packing: Option<Packing>, watch: &dyn Watch) -> Result<Pushed> {
-    push::push(home, name, push::Wanted { platform, packing }, watch)
+    push::push(home, name, push::Wanted { platform, packing }, watch).inspect(|_| note(home, "push", (name, name)))
 }
 
 /// The names of a repository that are in the store.
@@ -243,7 +243,9 @@ pub fn registry_of(text: &str) -> Result<String> {
 /// # Errors
 /// No such image; a layer that cannot be had again to the byte; `out` cannot be written.
 pub fn save(home: &Home, names: &[String], platform: Option<&str>, out: &mut dyn Write) -> Result<()> {
-    save::save(home, names, platform, out)
+    save::save(home, names, platform, out)?;
+    names.iter().for_each(|name| note(home, "save", (name, name)));
+    Ok(())
 }
 
 /// An image that [`load()`] has brought in.
@@ -259,7 +261,9 @@ pub struct Loaded {
 /// # Errors
 /// No such archive; something in it does not match its digest.
 pub fn load(home: &Home, input: File, platform: Option<&str>, watch: &dyn Watch) -> Result<Vec<Loaded>> {
-    load::load(home, input, platform, watch)
+    let loaded = load::load(home, input, platform, watch)?;
+    loaded.iter().for_each(|image| note(home, "load", (&image.id, image.names.first().unwrap_or(&image.id))));
+    Ok(loaded)
 }
 
 /// Makes an image of one layer, which is a tar stream, compressed or not.
@@ -267,7 +271,7 @@ pub fn load(home: &Home, input: File, platform: Option<&str>, watch: &dyn Watch)
 /// # Errors
 /// No tar stream; a store that cannot be written.
 pub fn import(home: &Home, stream: &mut (dyn Read + Send), config: ImageConfig, watch: &dyn Watch) -> Result<Image> {
-    import::import(home, stream, config, watch)
+    import::import(home, stream, config, watch).inspect(|image| note(home, "import", (&image.id, &image.id)))
 }
 
 /// `linux/arm/v7` as operating system, architecture and variant, in the spelling that images have.

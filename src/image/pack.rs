@@ -122,12 +122,17 @@ fn write(packing: Packing, replies: &Receiver<Receiver<io::Result<Vec<u8>>>>, ou
 }
 
 fn work(packing: Packing, queue: &Mutex<Receiver<Job>>) {
+    // One for all blocks of a thread: making it costs as much as compressing some.
+    let mut zstd = zstd::bulk::Compressor::new(packing.real_level());
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
         let block = match packing.compression {
             Compression::Gzip => deflate(&job, packing.real_level()),
-            _ => zstd::bulk::compress(&job.block, packing.real_level()),
+            _ => match &mut zstd {
+                Ok(compressor) => compressor.compress(&job.block),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            },
         };
         // Nobody waits for it any more: then the order has ended too.
         let _ = job.reply.send(block);

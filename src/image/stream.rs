@@ -105,6 +105,8 @@ pub(super) struct Order<'a> {
     pub(super) stop: &'a AtomicBool,
     /// Set when it was the connection that failed and not what came over it.
     pub(super) cut: &'a AtomicBool,
+    /// Set when there was no room on the disk.
+    pub(super) full: &'a AtomicBool,
 }
 
 /// A layer that is unpacked, checked, and not yet among the others.
@@ -145,7 +147,11 @@ pub(super) fn receive(order: &Order<'_>, supply: Supply<'_>, directory: &Path) -
     let source = source.unwrap_or_else(|_| Err(Some(cannot().because("the thread that fetched it ended"))));
     match (source, made) {
         (Err(Some(failure)), _) => Err(failure),
-        (_, Err(error)) => Err(explain(cannot().because(&error), &error)),
+        (_, Err(error)) => {
+            let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            order.full.fetch_or(full, Ordering::Relaxed);
+            Err(explain(cannot().because(&error), &error))
+        }
         (Err(None), _) => Err(cannot().because("the stream broke off")),
         (Ok(_), Ok((_, (digest, _)))) if order.diff_id.is_some_and(|wanted| *wanted != digest) => {
             let wanted = order.diff_id.map(Digest::as_str).unwrap_or_default();

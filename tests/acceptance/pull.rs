@@ -63,6 +63,33 @@ fn an_interrupted_pull_leaves_nothing_visible() {
     assert_eq!(made_in(&world), 0, "the next pull clears away what the killed one left");
 }
 
+/// On a disk that is too small a pull fails, says so and leaves all the room there was; on one with room for the image and
+/// no more, what would be kept beside it is left out.
+#[test]
+fn a_full_disk_stays_whole() {
+    let world = World::new();
+    let place = world.root().join("small");
+    std::fs::create_dir(&place).unwrap();
+    let small = place.to_str().unwrap();
+    let on_disk_of = |size: &str| {
+        world.outside(&["mount", "-t", "tmpfs", "-o", &format!("size={size}"), "small", small]).succeeds();
+        world.outside(&["cp", world.root().join("registries.conf").to_str().unwrap(), small]).succeeds();
+    };
+    on_disk_of("40m");
+    let told =
+        world.coracle(&format!("--root {small} pull -q redis:8")).exits_with(1).complains("No space left").complains("hint: make room");
+    assert!(!told.stderr.contains("panicked"), "{}", told.told());
+    assert!(world.coracle(&format!("--root {small} images -q")).succeeds().stdout.is_empty());
+    world.coracle(&format!("--root {small} pull -q busybox")).succeeds();
+    world.coracle(&format!("--root {small} system check")).succeeds().says("The store is whole: 1 images");
+    world.outside(&["umount", small]).succeeds();
+
+    on_disk_of("112m");
+    world.coracle(&format!("--root {small} pull -q redis:8")).succeeds();
+    assert_eq!(world.coracle(&format!("--root {small} images -q")).succeeds().stdout.lines().count(), 1);
+    world.outside(&["umount", small]).succeeds();
+}
+
 fn layers(world: &World) -> usize {
     std::fs::read_dir(world.root().join("layers")).unwrap().filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir())).count()
 }
