@@ -25,6 +25,7 @@ mod extends;
 mod files;
 mod include;
 mod interpolate;
+mod lines;
 mod measure;
 mod mend;
 mod merge;

@@ -1,6 +1,7 @@
 //! What the phases of one loading share: the texts of the files, the faults found so far, the warnings.
 
 use std::cell::Cell;
+use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,6 +12,7 @@ use crate::failure::Failure;
 use crate::failure::Spot;
 
 use super::explain::Trace;
+use super::lines::Lines;
 use super::node::Span;
 
 /// The world a project is loaded from, so that a test can bring its own.
@@ -72,6 +74,13 @@ impl Fault {
 struct Text {
     shown: PathBuf,
     text: Rc<str>,
+    lines: OnceCell<Lines>,
+}
+
+impl Text {
+    fn lines(&self) -> &Lines {
+        self.lines.get_or_init(|| Lines::of(&self.text))
+    }
 }
 
 /// One loading: see the module's head.
@@ -107,7 +116,7 @@ impl<'a> Session<'a> {
         if let Some(known) = texts.iter().position(|known| known.shown == shown && known.text == text) {
             return known as u32;
         }
-        texts.push(Text { shown, text });
+        texts.push(Text { shown, text, lines: OnceCell::new() });
         texts.len() as u32 - 1
     }
 
@@ -154,7 +163,7 @@ impl<'a> Session<'a> {
     pub(super) fn places(&self, at: Span, scan: impl Fn(&str) -> Vec<usize>) -> Vec<Span> {
         let texts = self.texts.borrow();
         let Some(known) = texts.get(at.file as usize).filter(|_| at.line > 0) else { return Vec::new() };
-        let line = known.text.split_inclusive('\n').take(at.line as usize - 1).map(str::len).sum::<usize>();
+        let line = known.lines().start(at.line as usize).unwrap_or(known.text.len());
         let column = known.text[line..].chars().take(at.column as usize - 1).map(char::len_utf8).sum::<usize>();
         let value = &known.text[line + column..];
         if value.starts_with('*') {
@@ -215,7 +224,7 @@ impl<'a> Session<'a> {
         }
         let texts = self.texts.borrow();
         let text = texts.get(at.file as usize)?;
-        let line = text.text.split('\n').nth(at.line as usize - 1).unwrap_or_default().trim_end_matches('\r');
+        let line = text.lines().get(&text.text, at.line as usize);
         let rest = line.chars().count().saturating_sub(at.column as usize - 1);
         let width = (at.width as usize).min(rest).max(1);
         Some(Spot { file: text.shown.clone(), line: at.line as usize, column: at.column as usize, width, text: line.to_owned() })

@@ -7,11 +7,15 @@ use saphyr_parser::Event;
 use saphyr_parser::ScalarStyle;
 use saphyr_parser::Span;
 
+use super::lines::Lines;
+
 /// The lines of a text that may be refused; mostly none.
 pub(super) struct Tabs<'t> {
     text: &'t str,
     /// The number of the line, from 1, and the column of the tab, from 0.
     lines: Vec<(usize, usize)>,
+    /// Known if there are some.
+    all: Option<Lines>,
     /// How many brackets are open, and the line of the first.
     open: (usize, usize),
     /// A plain text's last line, and where its first begins.
@@ -23,7 +27,8 @@ impl<'t> Tabs<'t> {
         let tab =
             |(index, line): (usize, &str)| line.trim().is_empty().then(|| line.find('\t')).flatten().map(|column| (index + 1, column));
         let lines = if text.contains('\t') { text.lines().enumerate().filter_map(tab).collect() } else { Vec::new() };
-        Tabs { text, lines, open: (0, 0), plain: None }
+        let all = (!lines.is_empty()).then(|| Lines::of(text));
+        Tabs { text, lines, all, open: (0, 0), plain: None }
     }
 
     /// Passes the lines that the event lets pass.
@@ -62,13 +67,17 @@ impl<'t> Tabs<'t> {
         self.lines.retain(|(line, _)| !(start < *line && *line <= end));
     }
 
+    fn line(&self, number: usize) -> &'t str {
+        self.all.as_ref().map_or("", |all| all.get(self.text, number))
+    }
+
     fn indent(&self, line: usize) -> usize {
-        self.text.lines().nth(line.saturating_sub(1)).map_or(0, |line| line.len() - line.trim_start_matches(' ').len())
+        let line = self.line(line);
+        line.len() - line.trim_start_matches(' ').len()
     }
 
     fn is_bracket(&self, range: Span) -> bool {
-        let line = self.text.lines().nth(range.start.line().saturating_sub(1)).unwrap_or_default();
-        line.chars().nth(range.start.col()).is_some_and(|char| matches!(char, '[' | '{'))
+        self.line(range.start.line()).chars().nth(range.start.col()).is_some_and(|char| matches!(char, '[' | '{'))
     }
 }
 
