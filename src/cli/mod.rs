@@ -1,6 +1,6 @@
 //! The command line: one file per command; the only room that prints.
 //!
-//! [`main`] finds out which role this process plays, [`invocation`] reads the arguments, each command's `run` does the
+//! [`main`] finds out which role this process plays, `invocation` reads the arguments, each command's `run` does the
 //! work by calling the rooms below and returns the exit status.
 
 mod attach;

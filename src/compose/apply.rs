@@ -229,7 +229,7 @@ pub fn check(home: &Home, project: &Project, plan: &Plan) -> Result<()> {
 /// The same for one service.
 ///
 /// # Errors
-/// As [`check`].
+/// As `check`.
 pub fn check_service(home: &Home, project: &Project, service: &str) -> Result<()> {
     let Some(model) = project.services.get(service) else { return Ok(()) };
     convert::wanted(project, (service, model), &containers::unknown_image(), &containers::Pending(home)).map(drop)

@@ -1,6 +1,6 @@
 //! The steps from what is found to what is wanted.
 //!
-//! Pure: looks at nothing but its arguments. [`super::apply`] carries the steps out. A plan prints as a numbered list,
+//! Pure: looks at nothing but its arguments. `super::apply` carries the steps out. A plan prints as a numbered list,
 //! each step with the steps it comes after and its cause; that text is `up --dry-run`.
 
 mod down;

@@ -4,8 +4,8 @@
 //! open_root, Cgroup::create -> create: clone3, the child waits -> Created::start: the child builds its root and executes
 //! ```
 //!
-//! What a child does, and in what order, is in [`steps`]; what it and its maker say to each other is drawn in [`talk`]. Nothing of a
-//! container is found by a name that the container could have prepared: see [`path`].
+//! What a child does, and in what order, is in `steps`; what it and its maker say to each other is drawn in `talk`. Nothing of a
+//! container is found by a name that the container could have prepared: see `path`.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
