@@ -11,7 +11,7 @@
 //! container                        a container's life, and the supervisor that watches it
 //! image | net | runtime | volume   registries and layers | links, names, ports | processes | data that stays
 //! state, journal                   records on disk, what has happened
-//! place, units                     where things lie, sizes and names
+//! place, units, paths              where things lie, sizes and names
 //! failure                          the error that reaches the user
 //! sys                              system calls; the only `unsafe`
 //! ```
@@ -56,6 +56,7 @@ pub mod failure;
 pub mod image;
 pub mod journal;
 pub mod net;
+pub mod paths;
 pub mod place;
 pub mod runtime;
 pub mod state;

@@ -23,7 +23,6 @@ use rustix::fs::Timestamps;
 use rustix::fs::Uid;
 use rustix::fs::XattrFlags;
 
-use crate::build::glob;
 use crate::build::mode::Mode;
 use crate::build::root::Meta;
 use crate::build::root::Root;
@@ -34,6 +33,7 @@ use crate::build::root::read_link;
 use crate::build::tree::Item;
 use crate::build::tree::Selection;
 use crate::build::tree::Tree;
+use crate::paths;
 
 /// Writes into a root.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Writer<'_> {
         let (parent, last) = dest.rsplit_once('/').unwrap_or(("", dest));
         let ensured = if last.is_empty() || last == "." { dest } else { parent };
         self.make_directories(Path::new(ensured), self.parents_mode())?;
-        self.dest.resolve(Path::new(&glob::clean(dest)))
+        self.dest.resolve(Path::new(&paths::clean(dest)))
     }
 
     /// Copies a selection to a destination.

@@ -23,7 +23,6 @@ use crate::build::dockerfile::instruction::Kind;
 use crate::build::dockerfile::instruction::Pair;
 use crate::build::dockerfile::lines::Logical;
 use crate::build::dockerfile::source::Source;
-use crate::build::glob;
 use crate::build::ignore::Patterns;
 use crate::build::lint;
 use crate::build::lint::Lint;
@@ -40,6 +39,7 @@ use crate::failure::Failure;
 use crate::image::Healthcheck;
 use crate::image::History;
 use crate::image::ImageConfig;
+use crate::paths;
 
 /// What BuildKit writes as each line's comment; tools look for it.
 const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -420,7 +420,7 @@ impl<'a> StageState<'a> {
         let path = match path.as_str() {
             "" => current.clone(),
             absolute if absolute.starts_with('/') => absolute.to_owned(),
-            relative => glob::clean(&format!("/{current}/{relative}")),
+            relative => paths::clean(&format!("/{current}/{relative}")),
         };
         self.done.config.config.working_dir = path.clone();
         if path == "/" {
@@ -465,7 +465,7 @@ fn insert_empty(map: &mut Map<String, Value>, key: &str) {
 
 /// A path against a directory, shortened; a `/` or `/.` at its end stays, because COPY looks at it.
 fn in_directory(directory: &str, path: &str) -> String {
-    let mut joined = if path.starts_with('/') { path.to_owned() } else { glob::clean(&format!("/{directory}/{path}")) };
+    let mut joined = if path.starts_with('/') { path.to_owned() } else { paths::clean(&format!("/{directory}/{path}")) };
     if (path.ends_with('/') || path == "." || path.is_empty()) && !joined.ends_with('/') {
         joined.push('/');
     } else if path.ends_with("/.") && !joined.ends_with("/.") {

@@ -2,27 +2,6 @@
 //!
 //! Own code: globs of other crates know `{a,b}`, `**` or `!` where Go knows none.
 
-/// Shortens a path as Go's `filepath.Clean` does: no `.`, no `..` that can be resolved, no double slash.
-pub(super) fn clean(path: &str) -> String {
-    let rooted = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            ".." if rooted => {}
-            part => parts.push(part),
-        }
-    }
-    match (rooted, parts.join("/")) {
-        (true, rest) => format!("/{rest}"),
-        (false, rest) if rest.is_empty() => ".".to_owned(),
-        (false, rest) => rest,
-    }
-}
-
 /// A pattern that Go would not accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadPattern;
@@ -135,15 +114,6 @@ fn fits(token: &Token, c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_cleaned_as_go_does() {
-        for (path, cleaned) in
-            [("a/./b//c/", "a/b/c"), ("", "."), ("/../a", "/a"), ("../a", "../a"), ("a/../..", ".."), ("/", "/"), ("a/..", ".")]
-        {
-            assert_eq!(clean(path), cleaned, "{path}");
-        }
-    }
 
     #[test]
     fn patterns_match_as_in_go() {

@@ -7,6 +7,7 @@
 use regex::Regex;
 
 use crate::build::glob;
+use crate::paths;
 
 /// The patterns of an ignore file, in order.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +55,7 @@ fn line(line: &str) -> Option<String> {
     if path.is_empty() {
         return Some(mark.to_owned());
     }
-    let cleaned = glob::clean(path);
+    let cleaned = paths::clean(path);
     let path = if cleaned.len() > 1 { cleaned.strip_prefix('/').unwrap_or(&cleaned) } else { &cleaned };
     Some(format!("{mark}{path}"))
 }
@@ -71,7 +72,7 @@ impl Patterns {
             if pattern.is_empty() {
                 continue;
             }
-            let cleaned = glob::clean(pattern);
+            let cleaned = paths::clean(pattern);
             let (exception, cleaned) = match cleaned.strip_prefix('!') {
                 Some("") => return Err("illegal exclusion pattern: \"!\"".to_owned()),
                 Some(rest) => (true, rest.to_owned()),
@@ -256,7 +257,8 @@ mod tests {
         let Some(rows) = oracle::table("ignore_rows") else { return };
         let mut wrong = Vec::new();
         for row in &rows {
-            let ours = Patterns::new(texts(&row["patterns"])).map(|patterns| patterns.matches(&glob::clean(row["path"].as_str().unwrap())));
+            let ours =
+                Patterns::new(texts(&row["patterns"])).map(|patterns| patterns.matches(&paths::clean(row["path"].as_str().unwrap())));
             let fits = match &ours {
                 Ok(excluded) => row["error"].is_null() && row["excluded"] == *excluded,
                 Err(_) => !row["error"].is_null(),

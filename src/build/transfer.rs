@@ -34,6 +34,7 @@ use crate::build::steps::Step;
 use crate::build::steps::TransferSource;
 use crate::build::steps::TransferWork;
 use crate::build::steps::Work;
+use crate::paths;
 
 /// Where a script given as a heredoc is seen while it runs.
 const SCRIPTS: &str = "/dev/pipes";
@@ -161,16 +162,16 @@ impl StageState<'_> {
             return Ok(secret(mount, from, self));
         }
         let target = if mount.target.starts_with('/') {
-            glob::clean(&mount.target)
+            paths::clean(&mount.target)
         } else {
-            glob::clean(&format!("/{}/{}", self.done.config.config.working_dir, mount.target))
+            paths::clean(&format!("/{}/{}", self.done.config.config.working_dir, mount.target))
         };
         if mount.target.is_empty() || target == "/" {
             let fault = Fault::new(word, format!("invalid mount target {:?}", mount.target));
             return Err(fault.hint("say where in the container with `target=/…`"));
         }
         if mount.kind == MountKind::Cache && mount.id.is_none() {
-            mount.id = Some(glob::clean(&mount.target));
+            mount.id = Some(paths::clean(&mount.target));
         }
         Ok(PlacedMount { mount, from, target })
     }
@@ -233,7 +234,7 @@ impl StageState<'_> {
     /// Warns of a source that `.dockerignore` excludes; where it has exceptions nobody can say so easily.
     fn not_ignored(&self, verb: Verb, source: &str) {
         let Some(ignored) = self.setting.ignored.filter(|ignored| !ignored.is_empty() && !ignored.has_exceptions()) else { return };
-        let source = glob::clean(source);
+        let source = paths::clean(source);
         let is_root = matches!(source.as_str(), "." | "/");
         if is_root && !ignored.excludes_all() || !ignored.matches(&source) {
             return;
@@ -262,7 +263,7 @@ fn secret(mut mount: RunMount, from: Origin, stage: &StageState<'_>) -> PlacedMo
         let target = if mount.target.is_empty() || mount.target.starts_with('/') {
             mount.target.clone()
         } else {
-            glob::clean(&format!("/{}/{}", stage.done.config.config.working_dir, mount.target))
+            paths::clean(&format!("/{}/{}", stage.done.config.config.working_dir, mount.target))
         };
         return PlacedMount { mount, from, target };
     }
@@ -272,8 +273,8 @@ fn secret(mut mount: RunMount, from: Origin, stage: &StageState<'_>) -> PlacedMo
     let target = match mount.target.as_str() {
         "" if mount.env.is_some() => String::new(),
         "" => format!("/run/secrets/{}", base(&id)),
-        target if target.starts_with('/') => glob::clean(target),
-        target => glob::clean(&format!("/{}/{target}", stage.done.config.config.working_dir)),
+        target if target.starts_with('/') => paths::clean(target),
+        target => paths::clean(&format!("/{}/{target}", stage.done.config.config.working_dir)),
     };
     mount.env = mount.env.map(|env| if env.is_empty() { id.clone() } else { env });
     mount.id = Some(id);
@@ -332,7 +333,7 @@ fn git_source((transfer, word): (&Transfer, &Word), mut reference: GitReference,
 }
 
 fn file_source(text: &str, parents: bool) -> FileSource {
-    let absolute = |path: &str| glob::clean(&format!("/{path}"));
+    let absolute = |path: &str| paths::clean(&format!("/{path}"));
     if !parents {
         return FileSource { path: absolute(text), include: None, required: None };
     }

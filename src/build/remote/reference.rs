@@ -106,7 +106,7 @@ pub(super) fn decoded(text: &str) -> String {
 }
 
 fn clean(directory: &str) -> String {
-    crate::build::glob::clean(&format!("/{directory}")).trim_start_matches('/').to_owned()
+    crate::paths::clean(&format!("/{directory}")).trim_start_matches('/').to_owned()
 }
 
 fn query(reference: &mut GitReference, text: &str) -> Result<(), String> {
