@@ -22,7 +22,6 @@ mod exec;
 mod fence;
 mod hooks;
 mod identity;
-mod init;
 mod kernel_settings;
 mod mounts;
 mod namespaces;
@@ -55,9 +54,6 @@ pub use trust::Trust;
 pub use trust::apply_trust;
 pub use users::User;
 pub use users::resolve_user;
-
-/// An annotation of a spec: with the value `true` the container's PID 1 is our init, which reaps and hands signals on (`--init`).
-pub const INIT_ANNOTATION: &str = "coracle.init";
 
 /// An annotation of a spec with hooks: the directory, on the host, that they are told is the container's bundle.
 pub const BUNDLE_ANNOTATION: &str = "coracle.bundle";

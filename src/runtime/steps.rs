@@ -20,7 +20,6 @@ use super::hooks;
 use super::hooks::Hooks;
 use super::hooks::Moment;
 use super::identity;
-use super::init;
 use super::kernel_settings;
 use super::mounts;
 use super::namespaces;
@@ -113,9 +112,8 @@ pub(super) fn first(mut first: First<'_>, child: &Child) -> Step {
         hooks.run(Moment::StartContainer, own_pid).map_err(Trouble::new)?; // programs of the container
     }
     drop(first.root);
-    let init = wants_init(first.spec);
     settle(first.process, filter.as_deref(), child)?;
-    run(program, init, child)
+    run(program, child)
 }
 
 fn compile(profile: &LinuxSeccomp) -> Step<Vec<sys::seccomp::Instruction>> {
@@ -136,12 +134,6 @@ fn run_hooks(hooks: Option<&Hooks>, root: &OwnedFd) -> Step<i32> {
 /// Until execve we are the host's program: nobody in the container may look into us, or at our file, through /proc/PID.
 fn hide() -> Step {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).during(|| "hide from the container")
-}
-
-/// Whether the container wants our init as its PID 1.
-fn wants_init(spec: &Spec) -> bool {
-    let annotations = spec.annotations().as_ref();
-    annotations.and_then(|annotations| annotations.get(super::INIT_ANNOTATION)).is_some_and(|value| value == "true")
 }
 
 fn is_read_only(spec: &Spec) -> bool {
@@ -169,14 +161,11 @@ pub(super) fn settle(process: &ProcessSpec, filter: Option<&[sys::seccomp::Instr
 }
 
 /// The last steps, which end this program.
-pub(super) fn run(program: Program, init: bool, child: &Child) -> Step {
+pub(super) fn run(program: Program, child: &Child) -> Step {
     child.ready();
-    let rest = || {
-        sys::exec::close_from_on_exec(3).during(|| "close what the program is not to have")?;
-        sys::signal::reset_all().during(|| "reset the signals")?;
-        Err(program.execute())
-    };
-    if init { init::split(rest) } else { rest() }
+    sys::exec::close_from_on_exec(3).during(|| "close what the program is not to have")?;
+    sys::signal::reset_all().during(|| "reset the signals")?;
+    Err(program.execute())
 }
 
 fn install(filter: Option<&[sys::seccomp::Instruction]>) -> Step {
@@ -301,5 +290,5 @@ pub(super) fn more(more: More<'_>, child: &Child) -> Step {
     connect(&own_root()?, more.stdio, more.process.user(), child)?;
     make_working_directory(&own_root()?, more.process.cwd())?;
     settle(more.process, filter.as_deref(), child)?;
-    run(program, false, child)
+    run(program, child)
 }

@@ -194,38 +194,6 @@ fn limits_of_memory_and_processes_hold() {
 }
 
 #[test]
-fn init_reaps_hands_on_and_ends_with_its_child() {
-    alone(|| {
-        let world = World::new();
-        let with_init = |command: &str| {
-            let mut spec = world.shell(command);
-            spec.set_annotations(Some([(INIT_ANNOTATION.to_owned(), "true".to_owned())].into()));
-            spec
-        };
-        let output = world.run(&with_init("cat /proc/1/comm; echo $$; exit 9")).unwrap();
-        assert_eq!((output.status, output.stdout.as_str()), (9, "coracle-init\n2\n"), "{output:?}");
-        let failure = world.run(&with_init("x").clone_with(&["nothing"])).unwrap_err();
-        assert_eq!(failure.status(), 127);
-        let process = world.start(&with_init("trap 'exit 5' TERM; (sleep 0.1 &); sleep 100 & wait"));
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        rustix::process::pidfd_send_signal(&process.pidfd, rustix::process::Signal::TERM).unwrap();
-        assert_eq!(wait(&process.pidfd), 5);
-    });
-}
-
-trait CloneWith {
-    fn clone_with(&self, arguments: &[&str]) -> Spec;
-}
-
-impl CloneWith for Spec {
-    fn clone_with(&self, arguments: &[&str]) -> Spec {
-        let mut spec = self.clone();
-        spec.process_mut().as_mut().unwrap().set_args(Some(arguments.iter().map(|argument| (*argument).to_owned()).collect()));
-        spec
-    }
-}
-
-#[test]
 fn the_filter_tells_programs_what_they_can_bear() {
     alone(|| {
         let world = World::new();
