@@ -49,6 +49,10 @@ def web_redis(ground):
     with open(place + "/compose.yaml") as file:
         text = file.read()
     world.write(place + "/compose.yaml", text.replace('"8000:', '"18000:'))
+    with open(place + "/Dockerfile") as file:
+        text = file.read()
+    # BuildKit would fetch that front end; the registry here has none.
+    world.write(place + "/Dockerfile", text.replace("# syntax=docker/dockerfile:1\n", ""))
     return place
 
 
@@ -95,7 +99,7 @@ def loading(ground, small):
 
 def hundred_containers(ground):
     place = ground.directory("hundred")
-    world.write(place + "/compose.yaml", "name: hundred\nservices:\n  one:\n    image: busybox\n    command: sleep 100000\n    init: true\n    scale: 100\n")
+    world.write(place + "/compose.yaml", "name: hundred\nservices:\n  one:\n    image: busybox\n    command: sleep 100000\n    scale: 100\n")
     rows = {"up of 100 containers": {}, "compose ps of 100 containers": {}, "ps of 100 containers": {}, "no-op up of 100 containers": {}, "down of 100 containers": {}}
     for name, words in composers(ground).items():
         def try_one(name=name, words=words):
@@ -109,7 +113,7 @@ def hundred_containers(ground):
     if installed("podman"):
         def podman():
             for number in range(100):
-                once(["podman", "run", "-d", "--init", "--cgroups=disabled", "--name", f"hundred-{number}", "docker.io/library/busybox", "sleep", "100000"])
+                once(["podman", "run", "-d", "--cgroups=disabled", "--name", f"hundred-{number}", "docker.io/library/busybox", "sleep", "100000"])
             return median(["podman", "ps"], 5)
         rows["ps of 100 containers"]["podman"] = attempt(podman)
         command(["podman", "rm", "-f", "-a", "-t", "0"])

@@ -56,7 +56,7 @@ def inside(work, binary, repository, cache, runs, groups):
     measure.runs = int(runs)
     ground = Ground(work, binary, repository, cache)
     measure.environment.update(ground.root("root"))
-    measure.environment["HOME"] = ground.directory("home")
+    measure.environment.update(HOME=ground.directory("home"), TMPDIR=ground.directory("tmp"))
     peers.settle(work, ground.registry)
     ground.docker = peers.docker(work, ground.registry)
     for name in groups:

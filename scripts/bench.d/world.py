@@ -124,6 +124,9 @@ def open_world(program, arguments):
         holder.stdin.close()
         return holder.wait()
     finally:
+        # One who is impatient must not end the cleaning up.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         # The world's PID 1 goes with its parent, and everything with PID 1.
         for child in (holder, slirp):
             if child and child.poll() is None:
