@@ -179,7 +179,7 @@ impl Solver<'_> {
         if layers.is_empty() {
             return Root::at(&upper).doing(|| format!("cannot open {}", upper.display()));
         }
-        Ok(Root::of(runtime::open_root(&runtime::Root::Overlay { layers, upper, work })?))
+        Ok(Root::of(runtime::open_root(&runtime::Root::Scratch { layers, upper, work })?))
     }
 
     fn owner(&self, step: &Step, root: &Root, chain: &Chain, text: &str) -> Result<(u32, u32)> {

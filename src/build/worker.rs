@@ -89,6 +89,7 @@ fn carry_out(job: &Job) -> Result<Report> {
     let cleaned = clean(&home, &job.id, &job.draft.join("files"));
     if is_orphan() {
         let _ = state::discard(&home, &job.draft);
+        let _ = net::sweep(&home);
     }
     let mut report = outcome?;
     if let Err(failure) = cleaned {
@@ -105,14 +106,16 @@ pub(super) fn clean(home: &Home, id: &str, files: &Path) -> Result<()> {
     let parent = std::fs::read_to_string(files.join(PARENT)).ok();
     let cgroup = Cgroup { path: cgroup_path(id, parent.as_deref()) };
     let killed = cgroup.kill();
-    let unplugged = net::unplug(home, id).and_then(|()| net::sweep(home));
+    // The bridge stays for the next RUN. A moment after the build it goes, by the process that empties the trash.
+    let unplugged = net::unplug(home, id);
     let removed = cgroup.remove();
     let failures: Vec<Failure> = [killed, unplugged, removed].into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(Failure::several("cannot clean up after RUN", failures)) }
 }
 
 fn run(home: &Home, job: &Job) -> Result<Report> {
-    let overlay = runtime::Root::Overlay { layers: job.layers.clone(), upper: job.upper.clone(), work: job.work.clone() };
+    // Scratch: no layer in the store waits for the disk, and to unmount an overlay would be to wait for all that is written to it.
+    let overlay = runtime::Root::Scratch { layers: job.layers.clone(), upper: job.upper.clone(), work: job.work.clone() };
     let root = runtime::open_root(&overlay)?;
     // The same mount by another descriptor: to look at it, before and after.
     let seen = Root::of(root.try_clone().doing(|| "cannot keep the root open")?);
@@ -245,7 +248,7 @@ fn mount(mount: &JobMount) -> Result<Mount> {
         JobMount::Bind { source, target, access } => ("bind", source.clone(), target, bind_options(*access)),
         JobMount::Stage { layers, path, target, place, scratch } => {
             let root = match scratch {
-                Some((upper, work)) => runtime::Root::Overlay { layers: layers.clone(), upper: upper.clone(), work: work.clone() },
+                Some((upper, work)) => runtime::Root::Scratch { layers: layers.clone(), upper: upper.clone(), work: work.clone() },
                 None => runtime::Root::Layers(layers.clone()),
             };
             let access = if scratch.is_some() { Access::ReadWrite } else { Access::ReadOnly };

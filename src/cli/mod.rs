@@ -91,7 +91,14 @@ pub fn main() -> ExitCode {
 }
 
 fn carry_out(invocation: invocation::Invocation) -> u8 {
-    let outcome = Home::find(invocation.root.as_deref()).and_then(|home| invocation.command.run(&home));
+    let outcome = Home::find(invocation.root.as_deref()).and_then(|home| {
+        let may_build = invocation.command.may_build();
+        let outcome = invocation.command.run(&home);
+        if may_build {
+            sweep::begin(&home);
+        }
+        outcome
+    });
     outcome.unwrap_or_else(|failure| {
         out::say(&failure.to_string());
         failure.status()
@@ -212,6 +219,11 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it may leave behind what builds leave; see [`sweep`].
+    fn may_build(&self) -> bool {
+        matches!(self, Command::Build(_) | Command::Builder(_) | Command::Buildx(_) | Command::Compose(_) | Command::Up(_))
+    }
+
     fn run(self, home: &Home) -> Outcome {
         match self {
             Command::Attach(command) => command.run(home),

@@ -1,7 +1,7 @@
-//! Deletes what was removed, in a process of its own that nobody waits for.
+//! Deletes what was removed, and the bridges that a build has left, in a process of its own that nobody waits for.
 //!
-//! Removing takes a tree out of sight by one rename; deleting a large image takes seconds. Should this process be killed,
-//! the next one that begins goes on.
+//! Removing takes a tree out of sight by one rename; deleting a large image takes seconds. The bridge of a build stays a moment for
+//! the next RUN, and the kernel takes long to remove it. Should this process be killed, the next one that begins goes on.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -10,6 +10,7 @@ use std::process::Command;
 use std::process::ExitCode;
 use std::process::Stdio;
 
+use crate::net;
 use crate::place::Home;
 use crate::state;
 use crate::state::Lock;
@@ -21,7 +22,7 @@ const LEISURE: i32 = 10;
 
 /// Begins to delete, if there is something to delete. If no process can be started it is done here.
 pub fn begin(home: &Home) {
-    if !state::has_trash(home) {
+    if !state::has_trash(home) && !has_idle_networks(home) {
         return;
     }
     let begun = Command::new("/proc/self/exe")
@@ -41,6 +42,22 @@ pub fn begin(home: &Home) {
     }
 }
 
+/// Whether there are bridges that nobody uses and that no supervisor is about to remove.
+fn has_idle_networks(home: &Home) -> bool {
+    net::is_any_idle(home) && matches!(net::Caretaker::appoint(home), Ok(Some(_)))
+}
+
+/// Removes idle bridges when they have been so for a moment; what cannot be removed is met again, and told, by the next command.
+fn look_after_networks(home: &Home) {
+    while let Ok(Some(left)) = net::settles_in(home) {
+        let Ok(Some(caretaker)) = net::Caretaker::appoint(home) else { return };
+        std::thread::sleep(left);
+        if caretaker.remove_settled(home).is_err() {
+            return;
+        }
+    }
+}
+
 /// Plays the role if the command line says so.
 pub fn role(args: &[OsString]) -> Option<ExitCode> {
     let [_, role, root, run] = args else { return None };
@@ -49,6 +66,7 @@ pub fn role(args: &[OsString]) -> Option<ExitCode> {
     }
     let _ = rustix::process::nice(LEISURE); // it is only a courtesy
     let home = Home::at(PathBuf::from(root), PathBuf::from(run));
+    look_after_networks(&home);
     // What came while another one was about to end is ours.
     while state::has_trash(&home) {
         let Ok(Some(lock)) = Lock::attempt(&home, LOCK) else { break };
