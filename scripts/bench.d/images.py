@@ -64,19 +64,19 @@ def big_image(ground):
     once(ground.coracle("build", "-q", "--network", "none", "-t", image, "-t", dense, place))
     pushes, pulls = {}, {}
     pushes["coracle"] = attempt(lambda: used(ground.coracle("push", "-q", image)))
-    pulls["coracle"] = attempt(lambda: used(ground.coracle("pull", "-q", image), extra=ground.root("big-1")))
     pushes["coracle, zstd"] = attempt(lambda: used(ground.coracle("push", "-q", "--compression", "zstd", dense)))
+    pulls["coracle"] = attempt(lambda: used(ground.coracle("pull", "-q", image), extra=ground.root("big-1")))
     pulls["coracle, zstd"] = attempt(lambda: used(ground.coracle("pull", "-q", dense), extra=ground.root("big-2")))
-    # Into other repositories and, with podman, compressed again: what is there already would not be sent.
+    # Each to a registry that has nothing of it: what is there already would not be sent.
     if installed("podman"):
         words = podman(ground, "big")
         pulls["podman"] = attempt(lambda: used([*words, "pull", "-q", image]))
-        other = ground.registry + "/bench/podman:1"
+        other = ground.empty_registry() + "/bench/big:1"
         once([*words, "tag", image, other])
-        pushes["podman"] = attempt(lambda: used([*words, "push", "-q", "--compression-format=gzip", other]))
+        pushes["podman"] = attempt(lambda: used([*words, "push", "-q", "--tls-verify=false", "--compression-format=gzip", other]))
     if ground.docker:
         pulls["docker"] = attempt(lambda: used(["docker", "pull", "-q", image]))
-        other = ground.registry + "/docker/big:1"
+        other = ground.empty_registry() + "/bench/big:1"
         once(["docker", "tag", image, other])
         pushes["docker"] = attempt(lambda: used(["docker", "push", "-q", other]))
     for what, limits, measured in (("push", (None, None, None), pushes), ("cold pull", (None, 5, 64), pulls)):

@@ -16,11 +16,11 @@ import world
 GROUPS = {"run": run, "compose": compose, "images": images, "builds": builds}
 
 
-def registry_answers(address):
+def await_registry(address):
     end = time.monotonic() + 10
     while time.monotonic() < end:
         if subprocess.run(["curl", "-fsS", "--noproxy", "*", "-o", "/dev/null", f"http://{address}/v2/"], capture_output=True).returncode == 0:
-            return
+            return address
         time.sleep(0.05)
     raise SystemExit("error: the registry does not answer")
 
@@ -28,11 +28,17 @@ def registry_answers(address):
 class Ground:
     """What every group stands on."""
 
-    def __init__(self, work, binary, repository, cache):
-        self.work, self.binary, self.repository = work, binary, repository
-        self.registry = world.serve_images(work, cache)
-        registry_answers(self.registry)
+    def __init__(self, binary, repository, cache):
+        self.work, self.binary, self.repository = world.DISK, binary, repository
+        self.registry = await_registry(world.serve_images(cache))
+        self.registries = 1
         self.docker = None
+
+    def empty_registry(self):
+        """What is pushed there has to be sent, whatever was pushed before."""
+        self.registries += 1
+        port = 5000 + self.registries
+        return await_registry(world.serve(self.directory(f"storage-{port}"), port))
 
     def coracle(self, *words):
         return [self.binary, *words]
@@ -51,14 +57,14 @@ class Ground:
         return place
 
 
-def inside(work, binary, repository, cache, runs, groups):
-    world.settle(work)
+def inside(place, binary, repository, cache, runs, groups):
+    world.settle(place)
     measure.runs = int(runs)
-    ground = Ground(work, binary, repository, cache)
+    ground = Ground(binary, repository, cache)
     measure.environment.update(ground.root("root"))
     measure.environment.update(HOME=ground.directory("home"), TMPDIR=ground.directory("tmp"))
-    peers.settle(work, ground.registry)
-    ground.docker = peers.docker(work, ground.registry)
+    peers.settle(ground.work, ground.registry)
+    ground.docker = peers.docker(ground.work, ground.registry)
     for name in groups:
         GROUPS[name].measure_all(ground)
     measure.row("static binary", 20, "MiB", coracle=os.stat(binary).st_size / 1048576)
@@ -79,8 +85,8 @@ def outside(binary, repository, cache, words):
 
 def main(arguments):
     if len(arguments) > 1 and arguments[1] == "--inside":
-        work, _, binary, repository, cache, runs, *groups = arguments
-        inside(work, binary, repository, cache, runs, groups)
+        place, _, binary, repository, cache, runs, *groups = arguments
+        inside(place, binary, repository, cache, runs, groups)
     else:
         binary, repository, cache, *words = arguments
         outside(binary, repository, cache, words)

@@ -38,7 +38,7 @@ class Docker:
         world.write(config + "/config.json", f'{{"cliPluginsExtraDirs": ["{prefix}/libexec/docker/cli-plugins"]}}')
         measure.environment.update(DOCKER_CONFIG=config, DOCKER_HOST=f"unix://{self.root}/socket")
         words = ["dockerd", "--data-root", self.root + "/data", "--exec-root", self.root + "/exec", "--host", f"unix://{self.root}/socket", "--pidfile", self.root + "/pid",
-                 "--storage-driver", "overlay2", "--registry-mirror", "http://" + registry, "--insecure-registry", registry]
+                 "--storage-driver", "overlay2", "--registry-mirror", "http://" + registry, "--insecure-registry", "127.0.0.0/8"]
         with open(work + "/dockerd.log", "w") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
