@@ -4,6 +4,7 @@
 //! Numbers that packets carry are big-endian, what the kernel keeps itself (connection state, address type) is
 //! in the machine's order.
 
+use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
 use netlink_packet_core::DefaultNla;
@@ -41,6 +42,26 @@ pub(super) fn accept(way: Way, link: &str) -> Vec<ListAttribute<ExpressionAttrib
     let key = if way == Way::In { MetaKey::Iifname } else { MetaKey::Oifname };
     let expressions = [load(key, FIRST), compare(Operator::Equal, link_name(link).to_vec()), verdict(libc::NF_ACCEPT)];
     expressions.into_iter().map(ListAttribute::from).collect()
+}
+
+/// `ip daddr ADDRESS PROTOCOL dport PORT dnat to ADDRESS:PORT`, the address staying the same.
+pub(super) fn redirect(protocol: u8, (address, port): (Ipv4Addr, u16), to: u16) -> Vec<Expressions> {
+    let put = |register: Register, bytes: Vec<u8>| {
+        Expressions::Immediate(vec![Immediate::DestinationRegister(register), Immediate::Data(DataAttribute::Value(bytes))])
+    };
+    let (to_address, to_port) = (Register::Reg1, Register::Reg2);
+    let family = libc::NFPROTO_IPV4.cast_unsigned();
+    vec![
+        destination(Family::V4, FIRST, 4),
+        compare(Operator::Equal, address.octets().to_vec()),
+        load(MetaKey::L4Proto, FIRST),
+        compare(Operator::Equal, vec![protocol]),
+        payload(TRANSPORT_HEADER, (2, 2), FIRST),
+        compare(Operator::Equal, port.to_be_bytes().to_vec()),
+        put(to_address, address.octets().to_vec()),
+        put(to_port, to.to_be_bytes().to_vec()),
+        other("nat", vec![number(1, 1), number(2, family), number(3, to_address.into()), number(5, to_port.into())]),
+    ]
 }
 
 /// The expressions of a part of a rule.

@@ -11,6 +11,7 @@
 //! conntrack                 flows that must not outlive a change of rules
 //! relay, connection         published ports that the firewall cannot lead to a container
 //! zone, names, ask, frame   the name server: what is known, the sockets, what is asked elsewhere
+//! redirect                  port 53 of its address, led to the ports it has
 //! subnet, choice            free subnets, and what a new network gets
 //! holder, resolvers, host   who has a port, resolv.conf, forwarding
 //! ```
@@ -48,6 +49,7 @@ mod options;
 mod plug;
 mod port;
 mod record;
+mod redirect;
 mod relay;
 mod replug;
 mod resolvers;

@@ -13,6 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::net::SocketAddrV4;
@@ -45,6 +46,9 @@ use super::ask::Step;
 use super::ask::Transport;
 use super::frame::Framed;
 use super::namespace;
+use super::netlink::Channel;
+use super::redirect;
+use super::redirect::Ports;
 use super::zone;
 use crate::failure::Doing;
 use crate::failure::Result;
@@ -384,23 +388,44 @@ fn receive(socket: &UdpSocket) -> Vec<(Vec<u8>, SocketAddr)> {
     questions
 }
 
-/// Opens 127.0.0.11:53, UDP and TCP, non-blocking and close-on-exec, inside a network namespace whose `lo` is up;
-/// the calling thread is there for a moment.
+/// Opens the sockets of a name server at 127.0.0.11, UDP and TCP, non-blocking and close-on-exec, inside a network namespace
+/// whose `lo` is up; the calling thread is there for a moment.
+///
+/// They have ports of their own, which port 53 is led to, so that a container may bind that itself. Where the kernel has
+/// no rules for it, they have port 53.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn open_name_sockets(netns: BorrowedFd<'_>) -> Result<NameSockets> {
-    let opened = namespace::inside(netns, || {
-        let udp = listen_at_53(SocketType::DGRAM)?;
-        let tcp = listen_at_53(SocketType::STREAM)?;
-        rustix::net::listen(&tcp, 64)?;
-        Ok(NameSockets { udp, tcp })
-    });
-    opened.doing(|| format!("cannot open the container's name server at {NAME_SERVER}:53"))
+    let doing = || format!("cannot open the container's name server at {NAME_SERVER}");
+    let opened = namespace::inside(netns, || Ok((listen_at(0, 0)?, Channel::netfilter()?)));
+    let (sockets, mut channel) = opened.doing(doing)?;
+    let led = sockets.ports().and_then(|ports| redirect::lead(&mut channel, ports));
+    match led {
+        Ok(()) => Ok(sockets),
+        Err(_) => namespace::inside(netns, || listen_at(53, 53)).doing(doing),
+    }
 }
 
-fn listen_at_53(kind: SocketType) -> rustix::io::Result<OwnedFd> {
+fn listen_at(udp_port: u16, tcp_port: u16) -> io::Result<NameSockets> {
+    let udp = bound(SocketType::DGRAM, udp_port)?;
+    let tcp = bound(SocketType::STREAM, tcp_port)?;
+    rustix::net::listen(&tcp, 64)?;
+    Ok(NameSockets { udp, tcp })
+}
+
+fn bound(kind: SocketType, port: u16) -> rustix::io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(NAME_SERVER, 53))?;
+    rustix::net::bind(&socket, &SocketAddrV4::new(NAME_SERVER, port))?;
     Ok(socket)
+}
+
+impl NameSockets {
+    fn ports(&self) -> io::Result<Ports> {
+        let port = |socket: &OwnedFd| -> io::Result<u16> {
+            let address = SocketAddr::try_from(rustix::net::getsockname(socket)?).map_err(|_| io::ErrorKind::InvalidData)?;
+            Ok(address.port())
+        };
+        Ok(Ports { udp: port(&self.udp)?, tcp: port(&self.tcp)? })
+    }
 }

@@ -242,7 +242,7 @@ fn length_of(fields: &[(u32, usize)]) -> u32 {
     fields.iter().map(|(_, length)| *length as u32).sum()
 }
 
-fn chain_message(chain: Chain) -> ChainMessage {
+pub(super) fn chain_message(chain: Chain) -> ChainMessage {
     use netlink_packet_netfilter::nftables::Hook as HookAttribute;
     let hook = match chain.hook {
         Hook::Prerouting => InetHookNumber::PreRouting,

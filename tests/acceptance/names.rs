@@ -51,3 +51,25 @@ fn names_follow_the_containers() {
         if told.stdout == "served\n" { Ok(()) } else { Err(told.told()) }
     });
 }
+
+/// Port 53 is the container's own: a name server of its own used to find the address in use.
+#[test]
+fn a_container_may_serve_names_itself() {
+    let world = World::with_file(
+        "name: own
+services:
+  server: {image: busybox, command: \"sh -c 'nc -l -p 53 > /got; exec sleep 1000'\"}
+  client: {image: busybox, command: sleep 1000}
+",
+    );
+    world.run("up -d").succeeds();
+    eventually(seconds(10), || {
+        let told = world.run("exec -T client sh -c 'echo asked | nc -w 2 server 53'");
+        if told.status.success() { Ok(()) } else { Err(told.told()) }
+    });
+    eventually(seconds(10), || {
+        let told = world.run("exec -T server cat /got");
+        if told.stdout == "asked\n" { Ok(()) } else { Err(told.told()) }
+    });
+    world.run("exec -T server nslookup -type=a client").succeeds();
+}

@@ -126,3 +126,39 @@ fn containers_resolve_each_other_and_the_rest_of_the_world() {
         unplug(&world.home, &web.id).unwrap();
     });
 }
+
+#[test]
+fn port_53_is_the_containers_own() {
+    in_own_namespaces("names::port_53_is_the_containers_own", || {
+        let world = World::new();
+        world.network("net");
+        let web = Guest::new(&world);
+        world.plug(&web, &["net"]);
+        let mut names = NameServer::new(Vec::new()).unwrap();
+        let mut zone = Zone::default();
+        zone.addresses.insert("redis".into(), vec!["172.17.0.9".parse().unwrap()]);
+        names.add(&web.id, open_name_sockets(web.netns.as_fd()).unwrap(), zone).unwrap();
+        drive(names);
+
+        // Port 53 is free for a name server of the container's own, on all its addresses, and ours answers on.
+        web.run(|| {
+            let datagrams = std::net::UdpSocket::bind("0.0.0.0:53").unwrap();
+            let _listener = std::net::TcpListener::bind("0.0.0.0:53").unwrap();
+            // One that is connected takes answers from the port it asked alone.
+            let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.connect("127.0.0.11:53").unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            client.send(&dns_question("redis.")).unwrap();
+            let mut reply = [0; 512];
+            let length = client.recv(&mut reply).unwrap();
+            assert_eq!(read_reply(&reply[..length]), (0, vec!["172.17.0.9".into()]));
+            let asker = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            asker.send_to(b"mine", "127.0.0.1:53").unwrap();
+            datagrams.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            assert_eq!(datagrams.recv(&mut [0; 16]).unwrap(), 4);
+        });
+        // Another supervisor, that has not the sockets of the one before, opens them anew.
+        drop(open_name_sockets(web.netns.as_fd()).unwrap());
+        unplug(&world.home, &web.id).unwrap();
+    });
+}
