@@ -8,7 +8,6 @@ use crate::cli::wording;
 use crate::container;
 use crate::container::Container;
 use crate::container::Ipc;
-use crate::container::LogDriver;
 use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::NetworkMode;
@@ -131,7 +130,7 @@ fn host_config(wanted: &Wanted) -> Value {
 fn rare_settings(wanted: &Wanted) -> Value {
     let limits = &wanted.limits;
     json!({
-        "LogConfig": { "Type": log_driver(wanted.logging.driver), "Config": wanted.logging.options },
+        "LogConfig": { "Type": wanted.logging.driver.name(), "Config": wanted.logging.options },
         "UTSMode": if wanted.uts_host { "host" } else { "" },
         "CgroupnsMode": if wanted.cgroup_host { "host" } else { "private" },
         "CgroupParent": wanted.cgroup_parent.as_deref().unwrap_or_default(),
@@ -146,14 +145,6 @@ fn rare_settings(wanted: &Wanted) -> Value {
         "CpusetMems": limits.cpuset_mems.as_deref().unwrap_or_default(),
         "BlkioWeight": limits.block_io.weight.unwrap_or(0),
     })
-}
-
-fn log_driver(driver: LogDriver) -> &'static str {
-    match driver {
-        LogDriver::JsonFile => "json-file",
-        LogDriver::Local => "local",
-        LogDriver::None => "none",
-    }
 }
 
 fn ipc_mode(ipc: &Ipc) -> String {

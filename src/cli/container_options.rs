@@ -85,10 +85,10 @@ pub struct ContainerOptions {
     /// Mount what another container has mounted
     #[arg(long, value_name = "CONTAINER[:ro]")]
     volumes_from: Vec<String>,
-    /// Where output goes: json-file, local or none
+    /// Where output goes: json-file, local, syslog, journald or none
     #[arg(long, value_name = "DRIVER", default_value = "json-file")]
     log_driver: String,
-    /// An option of the log driver, such as max-size=10m or max-file=3
+    /// An option of the log driver, such as max-size=10m or tag={{.Name}}
     #[arg(long, value_name = "NAME=VALUE", value_parser = spelling::pair)]
     log_opt: Vec<(String, String)>,
     /// The root file system has no options
@@ -207,7 +207,7 @@ impl ContainerOptions {
             return Err(Failure::new(format!("cannot carry out `--storage-opt {option}`"))
                 .because("the root of a container is a directory of the host, whose size is not limited"));
         }
-        let (logging, left_out) = short::logging(&self.log_driver, &self.log_opt.into_iter().collect())
+        let (logging, left_out) = container::logging(&self.log_driver, &self.log_opt.into_iter().collect())
             .map_err(|reason| Failure::new("cannot understand `--log-driver` and `--log-opt`").because(reason))?;
         left_out.iter().for_each(|what| crate::cli::out::warn(&format!("the log's `{what}` is not carried out")));
         wanted.logging = logging;

@@ -11,6 +11,7 @@ use crate::cli::out;
 use crate::cli::out::Reader;
 use crate::cli::revive;
 use crate::container;
+use crate::container::Container;
 use crate::container::Line;
 use crate::container::LogRange;
 use crate::failure::Result;
@@ -27,6 +28,9 @@ pub struct Command {
     /// Show when each line was written
     #[arg(short, long)]
     timestamps: bool,
+    /// Show the labels and variables that the options of the log driver name
+    #[arg(long)]
+    details: bool,
     container: String,
 }
 
@@ -60,12 +64,13 @@ impl Command {
         revive(home);
         let found = container::find(home, &self.container)?;
         container::check_logs(&found)?;
+        let details = if self.details { details(&found) } else { String::new() };
         let mut logs = container::logs(home, &found.id, self.which.range()?)?;
         loop {
             // Asked before the log is read: what was written before an end is then surely seen.
             let running = container::state(home, &found.id).is_ok_and(|state| is_up(state.status));
             while let Some(line) = logs.next()? {
-                if self.print(&line)? == Reader::Gone {
+                if self.print(&line, &details)? == Reader::Gone {
                     return Ok(0);
                 }
             }
@@ -76,8 +81,9 @@ impl Command {
         }
     }
 
-    fn print(&self, line: &Line) -> Result<Reader> {
+    fn print(&self, line: &Line, details: &str) -> Result<Reader> {
         let mut text = if self.timestamps { format!("{} ", units::time_text(line.time)).into_bytes() } else { Vec::new() };
+        text.extend_from_slice(details.as_bytes());
         text.extend_from_slice(&line.bytes);
         if line.stream == 1 {
             return out::bytes(&text);
@@ -86,4 +92,23 @@ impl Command {
         let _ = std::io::stderr().lock().write_all(&text);
         Ok(Reader::There)
     }
+}
+
+/// What Docker shows before a line: `name=value,name=value `, written as in an address; a space alone if there is nothing.
+fn details(container: &Container) -> String {
+    let attributes = container::attributes(container);
+    let pairs = attributes.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+    pairs.collect::<Vec<_>>().join(",") + " "
+}
+
+fn escaped(text: &str) -> String {
+    let mut written = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => written.push(char::from(byte)),
+            b' ' => written.push('+'),
+            other => written.push_str(&format!("%{other:02X}")),
+        }
+    }
+    written
 }

@@ -85,7 +85,7 @@ fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, 
     wanted.restart = restart(service).map_err(placed(if has_restart_policy(service) { "deploy" } else { "restart" }))?;
     wanted.healthcheck = healthcheck(service.healthcheck.as_ref(), wanted.healthcheck.take())?;
     if let Some(logging) = &service.logging {
-        let read = short::logging(&logging.driver, &logging.texts());
+        let read = container::logging(&logging.driver, &logging.texts());
         wanted.logging = read.map_err(|reason| placed("logging")(Failure::new("cannot understand `logging`").because(reason)))?.0;
     }
     runtime(service).map_err(placed("runtime"))?;

@@ -2,13 +2,10 @@
 //!
 //! Each reader returns the reason as text; who calls knows where the text stood.
 
-use std::collections::BTreeMap;
 use std::path::Component;
 use std::path::Path;
 
 use crate::container::Limits;
-use crate::container::LogDriver;
-use crate::container::Logging;
 use crate::container::Mount;
 use crate::container::MountSource;
 use crate::container::Restart;
@@ -45,56 +42,6 @@ pub fn extra_host(text: &str) -> Result<(String, String), String> {
         return Err(format!("{address} is no address"));
     }
     Ok((name.to_owned(), address.to_owned()))
-}
-
-/// Drivers of Docker's that are not here: their containers' output is kept as usual.
-const OTHER_LOG_DRIVERS: [&str; 9] = ["awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "logentries", "splunk", "syslog"];
-
-/// Reads a log driver and its options; and what of them is not carried out, to be told.
-///
-/// # Errors
-/// No such driver or option; a value that is none.
-pub fn logging(driver: &str, options: &BTreeMap<String, String>) -> Result<(Logging, Vec<String>), String> {
-    let driver = match driver {
-        "" | "json-file" => LogDriver::JsonFile,
-        "local" => LogDriver::Local,
-        "none" => LogDriver::None,
-        other if OTHER_LOG_DRIVERS.contains(&other) => {
-            return Ok((Logging::default(), vec![format!("driver: {other}")]));
-        }
-        other => return Err(format!("there is no log driver `{other}`: known are json-file, local and none")),
-    };
-    let mut logging = Logging { driver, options: options.clone(), ..Logging::default() };
-    if driver == LogDriver::Local {
-        (logging.max_size, logging.max_files) = (Some(20 << 20), 5); // Docker's
-    }
-    let mut left_out = Vec::new();
-    for (name, value) in options {
-        match (name.as_str(), driver) {
-            ("mode", _) if value == "blocking" => {}
-            ("mode" | "max-buffer-size", _) => left_out.push(name),
-            ("max-size", LogDriver::JsonFile | LogDriver::Local) if matches!(value.as_str(), "-1" | "") => logging.max_size = None,
-            ("max-size", LogDriver::JsonFile | LogDriver::Local) => {
-                let size = units::bytes(value).ok().filter(|size| *size > 0);
-                logging.max_size = Some(size.ok_or_else(|| format!("`max-size: {value}` is no size"))?);
-            }
-            ("max-file", LogDriver::JsonFile | LogDriver::Local) => {
-                let count = value.parse().ok().filter(|count| *count > 0);
-                logging.max_files = count.ok_or_else(|| format!("`max-file: {value}` is no number of files"))?;
-            }
-            ("compress", LogDriver::JsonFile | LogDriver::Local) => match value.as_str() {
-                "false" => {}
-                "true" => left_out.push(name),
-                _ => return Err(format!("`compress: {value}` is neither true nor false")),
-            },
-            ("labels" | "labels-regex" | "env" | "env-regex" | "tag", LogDriver::JsonFile) => left_out.push(name),
-            _ => return Err(format!("there is no option `{name}` of this log driver")),
-        }
-    }
-    if logging.max_size.is_none() && logging.max_files > 1 {
-        return Err("`max-file` says nothing without `max-size`".to_owned());
-    }
-    Ok((logging, left_out.into_iter().map(|name| format!("options.{name}")).collect()))
 }
 
 /// Reads `name[:alias]`; without an alias the name is one.
@@ -291,30 +238,6 @@ mod tests {
         assert_eq!(sysctls_of_link("net.ipv4.conf.IFNAME.log_martians=1"), Ok(vec![setting("net.ipv4.conf.IFNAME.log_martians")]));
         for text in ["net.ipv4.conf.all.forwarding=1", "vm.swappiness=1", "net.ipv4.conf.IFNAME.x"] {
             assert!(sysctls_of_link(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn log_options_are_read_as_docker_reads_them() {
-        let read = |driver: &str, pairs: &[(&str, &str)]| {
-            logging(driver, &pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-        };
-        let (found, left_out) = read("json-file", &[("max-size", "10k"), ("max-file", "3"), ("tag", "x")]).unwrap();
-        assert_eq!((found.max_size, found.max_files, left_out), (Some(10 << 10), 3, vec!["options.tag".to_owned()]));
-        assert_eq!(read("local", &[]).unwrap().0.max_size, Some(20 << 20));
-        assert_eq!(read("", &[]).unwrap().0, Logging::default());
-        assert_eq!(read("none", &[]).unwrap().0.driver, LogDriver::None);
-        assert_eq!(read("fluentd", &[("fluentd-address", "x")]).unwrap().1, ["driver: fluentd"]);
-        let wrong: [(&str, &[(&str, &str)]); 6] = [
-            ("smoke", &[]),
-            ("json-file", &[("max-size", "much")]),
-            ("json-file", &[("max-size", "1k"), ("max-file", "0")]),
-            ("json-file", &[("max-file", "2")]),
-            ("json-file", &[("colour", "red")]),
-            ("none", &[("max-size", "1k")]),
-        ];
-        for (driver, pairs) in wrong {
-            assert!(read(driver, pairs).is_err(), "{driver} {pairs:?}");
         }
     }
 

@@ -71,6 +71,7 @@ pub fn attach(home: &Home, id: &str, attach: Attach) -> Result<Attached> {
 }
 
 fn start(home: &Home, container: &Container) -> Result<Talk> {
+    client::check_log(home, container)?;
     // Both at once: a container that ends at once and removes itself cannot be asked about later.
     let id = || container.id.clone();
     let (talk, reply, _) = client::ask_all(home, client::key(container), &[&Request::Start { id: id() }, &Request::Wait { id: id() }])?;

@@ -36,6 +36,7 @@ use super::protocol::Reply;
 use super::protocol::Request;
 use super::protocol::Talk;
 use super::record;
+use super::sending;
 
 /// The first argument of the process that keeps a supervisor alive.
 pub(super) const GUARDIAN: &str = "@guardian";
@@ -180,9 +181,18 @@ pub(super) fn tell_removed(home: &Home, container: &Container) -> Result<()> {
 /// [`crate::failure::Failure::status`] 125, 126, 127 as Docker's; the container is then `Created` (or `Exited`) with `error` set.
 pub fn start(home: &Home, id: &str) -> Result<Vec<String>> {
     let container = existing(home, id)?;
+    check_log(home, &container)?;
     match ask(home, key(&container), &Request::Start { id: id.to_owned() })? {
         (_, Reply::Started { warnings }, _) => Ok(warnings),
         (_, reply, _) => Err(unexpected(&reply)),
+    }
+}
+
+/// Refuses to start what could not say a word.
+pub(super) fn check_log(home: &Home, container: &Container) -> Result<()> {
+    match record::recorded_state(home, &container.id)?.is_up() {
+        true => Ok(()),
+        false => sending::check(container),
     }
 }
 

@@ -5,6 +5,7 @@
 //! log.2        what came on standard error
 //! log.index    one record for each stretch: time, end of the stretch in its file, stream
 //! log.begin    where the other three begin: what lies before has been given back to the file system
+//! log.sent     up to where it has been sent on, if the log driver is one that sends
 //! ```
 //!
 //! The order of the records is the order in which the stretches came. Bytes go from the container's FIFO into their file by
@@ -80,13 +81,22 @@ impl Beginning {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Beginning::default()),
             bytes => bytes?,
         };
-        let number = |at: usize| bytes.get(at..at + 8).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Ok(Beginning { record: number(0), marks: [number(8), number(16)] })
+        Ok(bytes.first_chunk().map_or_else(Beginning::default, Beginning::decode))
+    }
+
+    pub(super) fn decode(bytes: &[u8; RECORD]) -> Beginning {
+        let number = |at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Beginning { record: number(0), marks: [number(8), number(16)] }
     }
 }
 
 pub(super) fn begin_path(home: &Home, id: &str) -> PathBuf {
     home.container(id).join("log.begin")
+}
+
+/// How far a log has been sent elsewhere, if it is; in the form of `log.begin`.
+pub(super) fn sent_path(home: &Home, id: &str) -> PathBuf {
+    home.container(id).join("log.sent")
 }
 
 pub(super) fn index_path(home: &Home, id: &str) -> PathBuf {

@@ -3,11 +3,14 @@
 //! The reader keeps, for each stream, how far it has handed bytes out. A line that is not finished stays behind that mark until its
 //! end comes, or until nothing else is there: then it is handed out as far as it goes.
 
+mod sent;
+
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,6 +40,8 @@ use super::log_files::STREAMS;
 use super::log_files::Stretch;
 use super::record;
 
+pub(super) use sent::logs_to_send;
+
 /// A longer line is handed out in parts.
 const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -56,6 +61,8 @@ pub(super) struct Reader {
     begin: PathBuf,
     /// `until` has been passed.
     over: bool,
+    /// A line that is not finished is not handed out.
+    holds_back: bool,
 }
 
 /// A file that the supervisor makes when it first has something to write.
@@ -98,18 +105,27 @@ pub fn check_logs(container: &Container) -> Result<()> {
     match container.wanted.logging.driver {
         LogDriver::None => Err(Failure::new(format!("cannot read the log of container `{}`", container.name))
             .because("its logging driver is `none`: what it writes is seen only by who is attached")),
+        driver if container.wanted.logging.unreadable => {
+            Err(Failure::new(format!("cannot read the log of container `{}`", container.name))
+                .because(format!("its logging driver `{}` keeps nothing here, as `cache-disabled` says", driver.name())))
+        }
         _ => Ok(()),
     }
 }
 
-/// Opens a container's log at its end: only what comes from now on. The log is begun if need be, so that a container
-/// that removes itself can be read even if it ends before we look again.
-pub(super) fn logs_from_now(home: &Home, id: &str) -> Result<Logs> {
+fn begin_files(home: &Home, id: &str) -> Result<()> {
     let paths = STREAMS.map(|stream| log_files::stream_path(home, id, stream));
     for path in paths.iter().chain(std::iter::once(&log_files::index_path(home, id))) {
         let begun = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         begun.doing(|| format!("cannot begin the log {}", path.display()))?;
     }
+    Ok(())
+}
+
+/// Opens a container's log at its end: only what comes from now on. The log is begun if need be, so that a container
+/// that removes itself can be read even if it ends before we look again.
+pub(super) fn logs_from_now(home: &Home, id: &str) -> Result<Logs> {
+    begin_files(home, id)?;
     logs(home, id, LogRange { tail: Some(0), ..LogRange::default() })
 }
 
@@ -129,7 +145,12 @@ impl Logs {
     /// # Errors
     /// What the kernel says.
     pub fn wait(&mut self, limit: Duration) -> Result<()> {
-        self.reader.wait(limit).doing(|| "cannot wait for the log")
+        self.reader.wait(limit, None).doing(|| "cannot wait for the log")
+    }
+
+    /// Does so, or until there is something to read from `other`.
+    pub(super) fn wait_with(&mut self, other: BorrowedFd<'_>, limit: Duration) -> Result<()> {
+        self.reader.wait(limit, Some(other)).doing(|| "cannot wait for the log")
     }
 
     /// How many records of the log's index have been read.
@@ -217,6 +238,7 @@ impl Reader {
             directory: home.container(id),
             begin: log_files::begin_path(home, id),
             over: false,
+            holds_back: false,
         };
         // Held open from now on: a container that removes itself can be read to its end.
         reader.open_files().and_then(|()| reader.catch_up()).doing(|| format!("cannot open the log of {id}"))?;
@@ -303,6 +325,9 @@ impl Reader {
 
     /// What has no line break yet, the older stream first.
     fn leftover(&mut self) -> io::Result<Option<Line>> {
+        if self.holds_back {
+            return Ok(None);
+        }
         let unfinished = self.streams.iter_mut().zip(STREAMS).filter(|(stream, _)| stream.given < stream.end);
         let Some((stream, number)) = unfinished.min_by_key(|(stream, _)| stream.time) else { return Ok(None) };
         stream.searched = stream.end;
@@ -404,7 +429,7 @@ impl Reader {
         while events.next().is_ok() {}
     }
 
-    fn wait(&mut self, limit: Duration) -> io::Result<()> {
+    fn wait(&mut self, limit: Duration, other: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let first = self.watch.is_none();
         self.watch()?;
         if first || self.over || !self.directory.exists() {
@@ -412,7 +437,9 @@ impl Reader {
         }
         let watch = self.watch()?;
         let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(limit.subsec_nanos()) };
-        match rustix::event::poll(&mut [PollFd::new(&watch.as_fd(), PollFlags::IN)], Some(&limit)) {
+        let sources = std::iter::once(watch.as_fd()).chain(other);
+        let mut sources: Vec<PollFd<'_>> = sources.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)).collect();
+        match rustix::event::poll(&mut sources, Some(&limit)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

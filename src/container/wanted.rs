@@ -285,6 +285,12 @@ pub struct Logging {
     pub max_size: Option<u64>,
     /// How many such files there may be. We have one, as long as they are together.
     pub max_files: u32,
+    /// What may wait for a log that is slow before more of it is lost; if None, the container waits.
+    #[serde(default)]
+    pub buffer: Option<u64>,
+    /// Nothing of what is sent elsewhere is kept to be read here.
+    #[serde(default)]
+    pub unreadable: bool,
     /// As they were written, for `inspect`.
     pub options: BTreeMap<String, String>,
 }
@@ -298,6 +304,28 @@ pub enum LogDriver {
     Local,
     /// Nowhere: only who is attached sees it.
     None,
+    /// To a syslog.
+    Syslog,
+    /// To the journal of systemd.
+    Journald,
+}
+
+impl LogDriver {
+    /// As it is called in options and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogDriver::JsonFile => "json-file",
+            LogDriver::Local => "local",
+            LogDriver::None => "none",
+            LogDriver::Syslog => "syslog",
+            LogDriver::Journald => "journald",
+        }
+    }
+
+    /// Whether output is sent elsewhere.
+    pub fn sends(self) -> bool {
+        matches!(self, LogDriver::Syslog | LogDriver::Journald)
+    }
 }
 
 /// What happens when a container's program ends by itself.

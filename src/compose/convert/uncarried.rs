@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::compose::convert::plugs;
 use crate::compose::model::Service;
-use crate::compose::short;
+use crate::container;
 
 /// Keys that ask for nothing a container would have, or that have been worked into others before.
 const NOTHING_TO_DO: [&str; 4] = ["develop", "env_file", "label_file", "extends"];
@@ -21,7 +21,7 @@ pub fn uncarried(name: &str, service: &Service) -> Vec<String> {
         }
     }
     if let Some(logging) = &service.logging
-        && let Ok((_, left_out)) = short::logging(&logging.driver, &logging.texts())
+        && let Ok((_, left_out)) = container::logging(&logging.driver, &logging.texts())
     {
         keys.extend(left_out.into_iter().map(|what| format!("logging.{what}")));
     }

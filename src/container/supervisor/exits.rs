@@ -29,6 +29,7 @@ use super::Errand;
 use super::Supervisor;
 use super::Watched;
 use super::complain;
+use super::senders;
 use super::start::By;
 
 /// Docker's: the first restart waits so long, each further one twice as long as the one before.
@@ -160,6 +161,7 @@ impl Supervisor {
         if let Some(run) = &mut watched.run {
             run.output.drain();
             run.output.close();
+            senders::finish(run);
             watched.state.oom_killed = run.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         }
         self.note_end(&watched, (code, ran));

@@ -127,12 +127,13 @@ impl Supervisor {
             complain("cannot take over a container's network", failure);
         }
         let relays = Relays::of(watched.reservation.as_ref(), &watched.state.plugged)?;
+        let sender = self.begin_sending(&container);
         let ran = units::since(&watched.state.started).unwrap_or_default();
         let since = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
         let terminal = self.store.get(&format!("terminal:{id}")).cloned();
         let checks = Checks::of(&container.wanted, since, watched.state.health);
         let cgroup = Cgroup { path: spec::cgroup_path(&container) };
-        watched.run = Some(Run { pidfd, cgroup, since, output, terminal, checks, relays, kill_at: None, reaped_by: None });
+        watched.run = Some(Run { pidfd, cgroup, since, output, terminal, checks, relays, sender, kill_at: None, reaped_by: None });
         Ok(true)
     }
 

@@ -18,6 +18,7 @@ mod output;
 mod relays;
 mod replug;
 mod requests;
+mod senders;
 mod shorten;
 mod start;
 mod stop;
@@ -112,6 +113,8 @@ enum Errand {
     RemoveIdle,
     Tidy,
     Probe,
+    /// This container's output is sent where its log driver says.
+    Send(String),
 }
 
 /// A container that is looked after.
@@ -140,6 +143,8 @@ struct Run {
     terminal: Option<Rc<OwnedFd>>,
     checks: Option<Checks>,
     relays: Relays,
+    /// What tells the process that sends its output elsewhere that it has ended.
+    sender: Option<OwnedFd>,
     /// When a stop loses its patience.
     kill_at: Option<Instant>,
     /// It has ended, and somebody else has to reap it; until when we wait for that.
@@ -423,6 +428,7 @@ impl Supervisor {
                 Errand::TakeDown(id) => self.be_down(&id),
                 // What cannot be removed is left to the next command, which says why.
                 Errand::RemoveIdle if went_well => self.mind_what_was_left(),
+                Errand::Send(id) => self.send_on(&id),
                 Errand::RemoveIdle | Errand::CloseRoot(_) | Errand::Tidy | Errand::Probe => {}
             }
         }
@@ -458,6 +464,6 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
 }
 
 /// Notes what went wrong where nobody hears us: in `complaints`, which is standard error here.
-fn complain(what: &str, why: impl Display) {
+pub(super) fn complain(what: &str, why: impl Display) {
     let _ = streams::write(2, format!("{} {what}: {why}\n", units::now()).as_bytes());
 }

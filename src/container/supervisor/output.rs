@@ -39,6 +39,8 @@ const PORTION: usize = 1 << 20;
 /// How often one stream is emptied before the others get their turn.
 const TURNS: usize = 16;
 const STALL: Duration = Duration::from_secs(1);
+/// How long a container waits, each time, that is far ahead of what sends its output elsewhere.
+const UNSENT: Duration = Duration::from_millis(50);
 
 /// Where the output of a container comes from.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub(super) struct Output {
     index: File,
     streams: Vec<Stream>,
     shortening: Shortening,
+    /// What cannot be written is lost; else the container waits.
+    drops: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +97,7 @@ impl Output {
             }
             streams.push(Stream { number, fifo, terminal, log, end, stalled_until: None });
         }
-        Ok(Output { index, streams, shortening })
+        Ok(Output { index, streams, shortening, drops: logging.buffer.is_some() })
     }
 
     /// Where output comes from now.
@@ -119,7 +123,7 @@ impl Output {
         let mut moved = false;
         for number in 0..self.streams.len() {
             for _ in 0..TURNS {
-                if !self.pump_once(number) {
+                if self.waits(number) || !self.pump_once(number) {
                     break;
                 }
                 moved = true;
@@ -141,6 +145,15 @@ impl Output {
         }
     }
 
+    /// Whether a stream is to wait until more has been sent elsewhere.
+    fn waits(&mut self, number: usize) -> bool {
+        let waits = self.shortening.must_wait(self.ends());
+        if waits {
+            self.streams[number].stalled_until = Some(Instant::now() + UNSENT);
+        }
+        waits
+    }
+
     /// Moves one portion; false if there is nothing to move or it cannot be moved.
     fn pump_once(&mut self, number: usize) -> bool {
         let stream = &mut self.streams[number];
@@ -156,18 +169,27 @@ impl Output {
             }
             Err(error) => {
                 complain("cannot write a log", error);
+                if self.drops {
+                    stream.drop_portion();
+                }
                 stream.stalled_until = Some(Instant::now() + STALL);
                 false
             }
         }
     }
 
-    /// Gives back the beginning of a log that has become too long.
-    fn shorten(&mut self) {
+    /// Where the streams end.
+    fn ends(&self) -> [u64; 2] {
         let mut ends = [0; 2];
         for stream in &self.streams {
             ends[usize::from(stream.number - 1)] = stream.end;
         }
+        ends
+    }
+
+    /// Gives back the beginning of a log that has become too long.
+    fn shorten(&mut self) {
+        let ends = self.ends();
         if !self.shortening.is_due(ends) {
             return;
         }
@@ -205,6 +227,12 @@ impl Stream {
             self.stalled_until = Some(Instant::now() + STALL);
         }
         Ok(moved)
+    }
+
+    /// Loses what lies in the FIFO.
+    fn drop_portion(&self) {
+        let mut space = vec![0; PORTION];
+        while rustix::io::read(&self.fifo, &mut space).is_ok_and(|count| count == PORTION) {}
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Shortening {
     left: u64,
     /// It lives for readers alone: these paths go with the container.
     passing: Option<[PathBuf; 4]>,
+    /// Says what has been sent elsewhere, if nothing may be lost before that.
+    sent: Option<PathBuf>,
     /// The file system cannot do it.
     impossible: bool,
 }
@@ -59,7 +61,8 @@ impl Shortening {
         let stream = |number| log_files::stream_path(home, id, number);
         let paths = || [stream(1), stream(2), log_files::index_path(home, id), begin.clone()];
         let passing = (logging.driver == LogDriver::None).then(paths);
-        Ok(Shortening { begin, beginning, most, left, passing, impossible: false })
+        let sent = (logging.driver.sends() && logging.buffer.is_none()).then(|| log_files::sent_path(home, id));
+        Ok(Shortening { begin, beginning, most, left, passing, sent, impossible: false })
     }
 
     pub(super) fn beginning(&self) -> Beginning {
@@ -79,6 +82,9 @@ impl Shortening {
     pub(super) fn shorten(&mut self, index: &File, streams: [Option<&File>; 2], ends: [u64; 2]) -> io::Result<()> {
         if self.passing.is_some() && streams.iter().flatten().any(|file| is_read(file)) {
             return Ok(());
+        }
+        if self.is_unsent() {
+            return Ok(()); // the next time
         }
         let mut next = self.after(index, self.length(ends).saturating_sub(self.left))?;
         for (slot, file) in streams.iter().enumerate() {
@@ -100,6 +106,18 @@ impl Shortening {
             }
         }
         Ok(())
+    }
+
+    /// Whether what has not been sent has become twice as much as is kept.
+    pub(super) fn must_wait(&self, ends: [u64; 2]) -> bool {
+        self.sent.is_some() && self.most.is_some_and(|most| self.length(ends) > most.saturating_mul(2))
+    }
+
+    /// Whether less has been sent than is to go.
+    fn is_unsent(&self) -> bool {
+        let Some(path) = &self.sent else { return false };
+        let sent = Beginning::read(path).unwrap_or_default();
+        sent.marks.iter().sum::<u64>() < self.beginning.marks.iter().sum::<u64>() + self.most.unwrap_or(0) - self.left
     }
 
     /// Where a log begins that has lost so many bytes more.

@@ -164,7 +164,9 @@ impl Supervisor {
         let output = Output::open(&home, &id, (origin, &wanted.logging)).doing(|| "cannot open the log").map_err(engine)?;
         let since = Instant::now();
         let checks = Checks::of(wanted, since, None);
-        watched.run = Some(Run { pidfd: process.pidfd, cgroup, since, output, terminal, checks, relays, kill_at: None, reaped_by: None });
+        let sender = self.begin_sending(&container);
+        watched.run =
+            Some(Run { pidfd: process.pidfd, cgroup, since, output, terminal, checks, relays, sender, kill_at: None, reaped_by: None });
         Ok(warnings)
     }
 

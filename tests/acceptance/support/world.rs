@@ -15,6 +15,7 @@ use std::fs;
 use std::fs::File;
 use std::io::Read;
 use std::io::Write;
+use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::Path;
 use std::path::PathBuf;
@@ -263,6 +264,17 @@ impl World {
         fs::write(self.directory.path().join("resolv.conf"), format!("nameserver {ADDRESS}\n")).expect("the world's own file");
         self.resolvers.borrow_mut().push(Arc::clone(&asked));
         asked
+    }
+
+    /// Listens on a port of the world's loopback.
+    pub fn listen(&self, port: u16) -> TcpListener {
+        let namespace = File::open(self.holder().join("ns/net")).expect("the holder has a network namespace");
+        let bound = thread::spawn(move || {
+            // setns(2) changes the calling thread only; the socket stays where it was made.
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("the world's network namespace can be entered");
+            TcpListener::bind(("127.0.0.1", port)).expect("the port is free")
+        });
+        bound.join().expect("the thread ends")
     }
 
     /// Waits until nothing is left of all that was run, and says what is.
