@@ -3,6 +3,7 @@
 //! What talks to a supervisor or writes a record is short and done in turn by the calling thread; what waits for
 //! somebody else (a stop, a pull) gets a thread of its own, and conditions are looked at again and again meanwhile.
 
+mod before;
 mod build;
 mod containers;
 mod ports;
@@ -297,7 +298,8 @@ impl Work<'_> {
             Action::BuildImage { service, image } => {
                 self.job.watch.build(service, &mut |watch| build::build(self.job, (service, image), watch)).map(drop)
             }
-            Action::BringUpProvider { .. } => Ok(()), // done before there was a plan
+            Action::BringUpProvider { .. } => Ok(()), // done before there was this plan
+            Action::RunPreStart { service, name, steps } => self.run_pre_start(service, name, *steps),
             Action::RemoveImage { image } => watched(Kind::Image, image, (Phase::Removing, Phase::Removed), &|| remove_image(home, image)),
             Action::CreateNetwork { key, name } => watched(Kind::Network, name, (Phase::Creating, Phase::Created), &|| {
                 let project = self.project()?;

@@ -89,6 +89,7 @@ fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, 
         wanted.logging = read.map_err(|reason| placed("logging")(Failure::new("cannot understand `logging`").because(reason)))?.0;
     }
     runtime(service).map_err(placed("runtime"))?;
+    cannot_be(service).map_err(|(key, failure)| placed(key)(failure))?;
     wanted.post_start = service.post_start.iter().map(hook).collect();
     wanted.pre_stop = service.pre_stop.iter().map(hook).collect();
     wanted.trust = trust(project, service)?;
@@ -127,6 +128,21 @@ fn runtime(service: &Service) -> Result<()> {
         Some("nvidia") => Ok(()), // its devices come by name
         Some(other) => Err(Failure::new(format!("there is no runtime `{other}`")).hint("leave `runtime:` out: there is one, our own")),
     }
+}
+
+/// What no container can have here, and would be wrong to go without.
+fn cannot_be(service: &Service) -> std::result::Result<(), (&'static str, Failure)> {
+    let is_asked = |key: &str| service.rest.get(key).is_some_and(|value| value.as_object().is_some_and(|map| !map.is_empty()));
+    if is_asked("models") {
+        let failure =
+            Failure::new("cannot give it a model").because("models come from Docker's model runner, which is not carried out here");
+        return Err(("models", failure.hint("run the model as a service, or leave `models:` out")));
+    }
+    if is_asked("storage_opt") {
+        let failure = Failure::new("cannot carry out `storage_opt`");
+        return Err(("storage_opt", failure.because("the root of a container is a directory of the host, whose size is not limited")));
+    }
+    Ok(())
 }
 
 fn seconds(text: &str) -> Result<u64> {

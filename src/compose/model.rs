@@ -93,6 +93,8 @@ pub struct Service {
     pub stop_signal: Option<String>,
     pub stop_grace_period: Option<String>,
     pub healthcheck: Option<ServiceHealthcheck>,
+    /// Each is run to its end in a container of its own.
+    pub pre_start: Vec<ServiceHook>,
     pub post_start: Vec<ServiceHook>,
     pub pre_stop: Vec<ServiceHook>,
     /// Something else than a container.
@@ -150,7 +152,16 @@ pub struct Service {
     pub rest: Map<String, Value>,
 }
 
-/// A command that is run in a container after its start or before its stop.
+impl Service {
+    /// Images that are needed besides the one that its containers run: those that are mounted, and those of its first steps.
+    pub fn further_images(&self) -> impl Iterator<Item = &String> {
+        let mounted = self.volumes.iter().filter(|volume| volume.kind == "image").filter_map(|volume| volume.source.as_ref());
+        let of_steps = self.pre_start.iter().filter_map(|step| step.image.as_ref());
+        mounted.chain(of_steps).filter(|image| self.image.as_ref() != Some(*image))
+    }
+}
+
+/// A command that is run in a container after its start or before its stop, or in one of its own before the start.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ServiceHook {
@@ -159,6 +170,10 @@ pub struct ServiceHook {
     pub privileged: bool,
     pub working_dir: Option<String>,
     pub environment: BTreeMap<String, Option<String>>,
+    /// Of a container of its own; the service's if None.
+    pub image: Option<String>,
+    /// Before each of the service's containers, not only before the first.
+    pub per_replica: bool,
 }
 
 /// Who provides a service, and with which options.

@@ -99,8 +99,7 @@ impl FoundResource {
 pub fn observe(home: &Home, project: &Project) -> Result<Found> {
     let mut found = observe_by_name(home, &project.name)?;
     for (name, service) in &project.services {
-        let mounted = service.volumes.iter().filter(|volume| volume.kind == "image").filter_map(|volume| volume.source.clone());
-        for name in std::iter::once(labels::image_name(project, (name, service))).chain(mounted) {
+        for name in std::iter::once(labels::image_name(project, (name, service))).chain(service.further_images().cloned()) {
             if let Entry::Vacant(place) = found.images.entry(name.clone()) {
                 let id = image::find(home, place.key())?.map(|image| image.id);
                 let is_right = match project.pins.get(&name) {

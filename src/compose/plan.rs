@@ -11,6 +11,7 @@ mod up;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fmt::Formatter;
 use std::fmt::Result as FmtResult;
@@ -61,6 +62,12 @@ pub enum Action {
     },
     RemoveImage {
         image: String,
+    },
+    /// The steps that go before a container's program, each in a container of its own.
+    RunPreStart {
+        service: String,
+        name: String,
+        steps: Steps,
     },
     /// Another program brings up what it provides.
     BringUpProvider {
@@ -118,6 +125,15 @@ pub enum Action {
         containers: Vec<String>,
         required: bool,
     },
+}
+
+/// Which of a service's first steps are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Steps {
+    All,
+    /// Those that each container has for itself.
+    PerReplica,
 }
 
 /// What is waited for.
@@ -194,6 +210,7 @@ impl Display for Action {
             Action::BuildImage { image, .. } => write!(f, "build image {image}"),
             Action::RemoveImage { image } => write!(f, "remove image {image}"),
             Action::BringUpProvider { service } => write!(f, "bring up provided service {service}"),
+            Action::RunPreStart { name, .. } => write!(f, "run the first steps of container {name}"),
             Action::CreateNetwork { name, .. } => write!(f, "create network {name}"),
             Action::RemoveNetwork { name } => write!(f, "remove network {name}"),
             Action::CreateVolume { name, .. } => write!(f, "create volume {name}"),
@@ -228,13 +245,17 @@ pub struct Options {
     pub images: Images,
     pub resources: Resources,
     pub providers: Providers,
+    /// Services that have been brought up a moment ago: nothing calls for them to be made anew once more.
+    pub settled: BTreeSet<String>,
 }
 
 /// Whether services that other programs provide are brought up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Providers {
     #[default]
     Wanted,
+    /// What this one depends on is made ready for it; it itself is not brought up, and no other.
+    Next(String),
     /// They have been already.
     Settled,
 }

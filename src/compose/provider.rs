@@ -12,8 +12,8 @@
 //!   | -- {"type": "error", …}, or its end --> |   the outcome
 //! ```
 //!
-//! See docs/extension.md of docker/compose. Providers come before everything else of an `up`: what depends on them is made with
-//! their variables.
+//! See docs/extension.md of docker/compose. A provider comes when what it depends on is ready; what depends on it is made with its
+//! variables.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -86,16 +86,14 @@ pub enum Errand {
     Stop,
 }
 
-/// Brings up the provided ones of these services and gives their variables to those that depend on them.
+/// Brings up a provided service and gives its variables to those that depend on it.
 ///
 /// # Errors
-/// What a provider says; one that is not there.
-pub(super) fn up(project: &mut Project, services: &[String], watch: &dyn Watch) -> Result<()> {
-    for service in services {
-        let Some(provider) = project.services.get(service).and_then(|service| service.provider.clone()) else { continue };
-        let variables = run(project, (service, &provider), Errand::Up, watch)?;
-        give(project, service, &variables, watch);
-    }
+/// What its provider says; one that is not there.
+pub(super) fn up(project: &mut Project, service: &str, watch: &dyn Watch) -> Result<()> {
+    let Some(provider) = project.services.get(service).and_then(|service| service.provider.clone()) else { return Ok(()) };
+    let variables = run(project, (service, &provider), Errand::Up, watch)?;
+    give(project, service, &variables, watch);
     Ok(())
 }
 

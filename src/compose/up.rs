@@ -1,6 +1,7 @@
 //! `up` from one end to the other: observe, plan, apply.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::compose::apply;
 use crate::compose::apply::Job;
@@ -15,12 +16,15 @@ use crate::compose::observe;
 use crate::compose::observe::Found;
 use crate::compose::plan;
 use crate::compose::plan::Action;
+use crate::compose::plan::Dependencies;
 use crate::compose::plan::DownOptions;
 use crate::compose::plan::Images;
 use crate::compose::plan::Operation;
 use crate::compose::plan::Options;
+use crate::compose::plan::Orphans;
 use crate::compose::plan::Plan;
 use crate::compose::plan::Providers;
+use crate::compose::plan::Resources;
 use crate::compose::plan::Start;
 use crate::compose::provider;
 use crate::compose::recipe::Recipe;
@@ -94,10 +98,16 @@ fn plan_image(project: &Project, action: Action, (plan, open): (&mut Plan, &mut 
 /// What could not be done. The same `up` again continues.
 pub fn up(home: &Home, project: &Project, options: &Options, (manner, watch): (Manner, &dyn Watch)) -> Result<()> {
     let _lock = lock(home, &project.name, watch)?;
+    let Some((project, settled)) = provided(home, (project, options), (&manner, watch))? else {
+        return bring(home, (project, options), (&manner, watch));
+    };
+    let options = Options { providers: Providers::Settled, settled, ..options.clone() };
+    bring(home, (&project, &options), (&manner, watch))
+}
+
+/// One plan from one end to the other.
+fn bring(home: &Home, (project, options): (&Project, &Options), (manner, watch): (&Manner, &dyn Watch)) -> Result<()> {
     let before = observe::observe(home, project)?;
-    let provided = provided(home, (project, options), &before, watch)?;
-    let project = provided.as_ref().unwrap_or(project);
-    let options = &Options { providers: Providers::Settled, ..options.clone() };
     let recipes = recipes(project)?;
     let first = plan::up(project, &before, options, &recipes)?;
     apply::check(home, project, &first)?;
@@ -112,21 +122,47 @@ pub fn up(home: &Home, project: &Project, options: &Options, (manner, watch): (M
     };
     plan.warnings.iter().for_each(|warning| watch.warn(warning));
     uncarried(project, &plan).iter().for_each(|warning| watch.warn(warning));
-    plan.kept.iter().for_each(|name| watch.event(Kind::Container, name, Phase::Running));
+    plan.kept.iter().filter(|name| !is_settled(options, &found, name)).for_each(|name| watch.event(Kind::Container, name, Phase::Running));
     apply::apply(&job(&found), &plan)
 }
 
-/// Brings up what other programs provide, and returns the project with what they say; None if there is nothing of that.
-fn provided(home: &Home, (project, options): (&Project, &Options), found: &Found, watch: &dyn Watch) -> Result<Option<Project>> {
+/// Whether it has been said of a container that it runs.
+fn is_settled(options: &Options, found: &Found, name: &str) -> bool {
+    found.containers.iter().any(|found| found.name == name && options.settled.contains(&found.service))
+}
+
+/// Brings up what other programs provide, each after what it depends on; returns the project with what they say, and the services that
+/// are up now. None if there is nothing of that.
+fn provided(
+    home: &Home,
+    (project, options): (&Project, &Options),
+    (manner, watch): (&Manner, &dyn Watch),
+) -> Result<Option<(Project, BTreeSet<String>)>> {
     let services = plan::chosen(project, options)?;
     if options.start == Start::No || services.iter().all(|name| project.services[name].provider.is_none()) {
         return Ok(None);
     }
     // What could not be carried out afterwards is not begun.
-    apply::check(home, project, &plan::up(project, found, options, &recipes(project)?)?)?;
+    apply::check(home, project, &plan::up(project, &observe::observe(home, project)?, options, &recipes(project)?)?)?;
     let mut project = project.clone();
-    provider::up(&mut project, &services, watch)?;
-    Ok(Some(project))
+    let mut settled = BTreeSet::new();
+    for name in services.iter().filter(|name| project.services[*name].provider.is_some()).cloned().collect::<Vec<_>>() {
+        if options.dependencies != Dependencies::Left && !project.services[&name].depends_on.is_empty() {
+            let next = Options {
+                services: vec![name.clone()],
+                dependencies: Dependencies::Included,
+                orphans: Orphans::Ignore,
+                resources: Resources::Used,
+                providers: Providers::Next(name.clone()),
+                settled: settled.clone(),
+                ..options.clone()
+            };
+            bring(home, (&project, &next), (manner, watch))?;
+            settled.extend(project.needs(std::slice::from_ref(&name)));
+        }
+        provider::up(&mut project, &name, watch)?;
+    }
+    Ok(Some((project, settled)))
 }
 
 /// Takes a project down. Its files need not be there.

@@ -95,7 +95,86 @@ fn what_cannot_be_given_is_refused() {
         assert_eq!(world.coracle("images -q").succeeds().stdout, "");
     };
     refused("secrets: [token]", "secrets: {token: {external: true}}\n", "external secret `token`");
+    refused("models: [llm]", "models: {llm: {model: ai/smollm2}}\n", "cannot give it a model");
+    refused("storage_opt: {size: 1G}", "", "cannot carry out `storage_opt`");
     refused("runtime: runsc", "", "there is no runtime `runsc`");
+}
+
+/// First steps run to their end before the service, each in a container of its own that sees the service's volumes.
+#[test]
+fn first_steps_run_before_the_service() {
+    let world = World::with_file(
+        "name: first
+services:
+  web:
+    image: busybox
+    command: sh -c 'cp /data/log /data/seen; exec sleep 1000'
+    environment: {WHERE: service}
+    volumes: [\"data:/data\", \"/own\"]
+    deploy: {replicas: 2}
+    pre_start:
+      - command: [\"sh\", \"-c\", \"echo $$WHERE $$NAME $$(id -u) $$PWD $$$$ >> /data/log; echo here > /own/file\"]
+        environment: [NAME=step]
+        working_dir: /tmp
+      - {command: [\"sh\", \"-c\", \"echo each >> /data/log; cat /own/file >> /data/log || true\"], per_replica: true}
+volumes: {data: {}}
+",
+    );
+    world.run("up -d").succeeds();
+    let log = || fs::read_to_string(world.root().join("volumes/first_data/_data/log")).unwrap_or_default();
+    // The first step is for both containers and sees what the first has; the second is for each.
+    assert_eq!(log(), "service step 0 /tmp 1\neach\nhere\neach\n");
+    let told = world.coracle("ps -a --format {{.Names}}").succeeds();
+    assert_eq!(told.stdout.lines().filter(|name| name.contains("pre_start")).count(), 0, "{}", told.told());
+    let seen = fs::read_to_string(world.root().join("volumes/first_data/_data/seen"));
+    assert!(seen.is_ok_and(|seen| seen.starts_with("service step")), "the steps came first");
+    let before = log();
+    world.run("up -d").succeeds();
+    assert_eq!(log(), before, "what runs is not prepared again");
+    world.run("down -v").succeeds();
+}
+
+/// A first step that fails keeps its service down, and says what it said.
+#[test]
+fn a_failed_first_step_keeps_the_service_down() {
+    let world = World::with_file(
+        "name: failing
+services:
+  web: {image: busybox, command: sleep 1000, pre_start: [{command: [\"sh\", \"-c\", \"echo no such table; exit 3\"]}]}
+",
+    );
+    world.run("up -d").exits_with(1).complains("no such table").complains("it ended with status 3");
+    let told = world.coracle("ps -a --format {{.Names}}={{.State}}").succeeds();
+    assert_eq!(told.stdout, "failing-web-1=created\n");
+}
+
+/// A provider comes when what it depends on is healthy, and before what depends on it; each is made once.
+#[test]
+fn a_provider_comes_in_its_turn() {
+    let world = World::with_file(
+        "name: turns
+services:
+  db:
+    image: busybox
+    command: sh -c 'sleep 0.3; echo ready > /notes/db; exec sleep 1000'
+    volumes: [\"./notes:/notes\"]
+    healthcheck: {test: test -f /notes/db, interval: 100ms, retries: 100}
+  cloud:
+    provider: {type: ./provider}
+    depends_on: {db: {condition: service_healthy}}
+  web: {image: busybox, command: sleep 1000, depends_on: [cloud]}
+",
+    );
+    fs::create_dir(world.project().join("notes")).unwrap();
+    let script = "#!/bin/sh\n[ \"$2\" = metadata ] && exit 1\n[ \"$3\" = up ] && echo \"{\\\"type\\\": \\\"setenv\\\", \\\"message\\\": \\\"DB=$(cat notes/db)\\\"}\"\nexit 0\n";
+    world.file("provider", script);
+    fs::set_permissions(world.project().join("provider"), PermissionsExt::from_mode(0o755)).unwrap();
+    world.run("up -d --force-recreate").succeeds();
+    let told = world.run("exec -T web sh -c 'echo $CLOUD_DB'");
+    assert_eq!(told.stdout, "ready\n", "{}", told.told());
+    let before = (world.container("db").id().to_owned(), world.container("web").id().to_owned());
+    world.run("up -d").succeeds();
+    assert_eq!(before, (world.container("db").id().to_owned(), world.container("web").id().to_owned()), "nothing has changed");
 }
 
 const PROVIDER: &str = "#!/bin/sh

@@ -95,7 +95,8 @@ fn how(action: &Action) -> How {
         | Action::BuildImage { .. }
         | Action::StopContainer { .. }
         | Action::RemoveContainer { .. }
-        | Action::RecreateContainer { .. } => How::Thread,
+        | Action::RecreateContainer { .. }
+        | Action::RunPreStart { .. } => How::Thread,
         Action::Await { .. } => How::Look,
         _ => How::Here,
     }

@@ -172,11 +172,11 @@ fn limits_come_from_both_places() {
 #[test]
 fn what_is_not_carried_out_is_named() {
     let service: Service = serde_json::from_value(json!({
-        "x-note": 1, "develop": {}, "links": ["db"], "logging": {"driver": "syslog"}, "isolation": "hyperv", "use_api_socket": true,
+        "x-note": 1, "develop": {}, "links": ["db"], "logging": {"driver": "local", "options": {"compress": "true"}}, "isolation": "hyperv", "use_api_socket": true,
     }))
     .unwrap();
     let expected =
-        ["isolation", "logging.driver: syslog", "use_api_socket"].map(|key| format!("service `web`: `{key}` is not carried out"));
+        ["isolation", "logging.options.compress", "use_api_socket"].map(|key| format!("service `web`: `{key}` is not carried out"));
     let mut found = uncarried("web", &service);
     found.sort();
     assert_eq!(found, expected);

@@ -135,9 +135,54 @@ fn an_image_that_is_mounted_is_pulled_too_and_a_provided_service_has_no_containe
         "db": {"provider": {"type": "cloud"}},
     }}));
     let plan = up(&project, &Found::default(), &Options::default(), &recipes(&project)).unwrap();
-    let expected = "1. bring up provided service db\n2. pull image tools (not found)\n3. pull image nginx (not found)\n\
-                    4. create container shop-web-1 after 3 (not found)\n5. start container shop-web-1 after 4\n";
+    let expected = "1. pull image tools (not found)\n2. pull image nginx (not found)\n3. bring up provided service db\n\
+                    4. create container shop-web-1 after 2, 3 (not found)\n5. start container shop-web-1 after 3, 4\n";
     assert_eq!(plan.to_string(), expected);
+}
+
+#[test]
+fn a_provider_comes_when_what_it_depends_on_is_ready() {
+    let project = project(json!({"services": {
+        "web": {"image": "nginx", "depends_on": {"cloud": {"condition": "service_started"}}},
+        "cloud": {"provider": {"type": "cloud"}, "depends_on": {"db": {"condition": "service_healthy", "required": true}}},
+        "db": {"image": "redis"},
+    }}));
+    let planned = |providers| {
+        let options = Options { images: Images::Settled, providers, ..Options::default() };
+        up(&project, &Found::default(), &options, &recipes(&project)).unwrap().to_string()
+    };
+    let before = "1. create container shop-db-1 (not found)\n2. start container shop-db-1 after 1\n3. wait until db is healthy after 2\n";
+    let after = "4. bring up provided service cloud after 3\n5. create container shop-web-1 after 4 (not found)\n\
+                 6. start container shop-web-1 after 4, 5\n";
+    assert_eq!(planned(Providers::Wanted), format!("{before}{after}"));
+    let next = Options { services: vec!["cloud".to_owned()], images: Images::Settled, ..Options::default() };
+    let next = Options { providers: Providers::Next("cloud".to_owned()), ..next };
+    assert_eq!(up(&project, &Found::default(), &next, &recipes(&project)).unwrap().to_string(), before);
+}
+
+#[test]
+fn first_steps_go_before_the_first_container_or_before_each() {
+    let project = project(json!({"services": {
+        "web": {"image": "nginx", "scale": 2, "pre_start": [{"command": ["migrate"], "image": "tools"}, {"command": ["warm"], "per_replica": true}]},
+        "one": {"image": "nginx", "scale": 2, "pre_start": [{"command": ["migrate"]}]},
+    }}));
+    let plan = up(&project, &Found::default(), &Options::default(), &recipes(&project)).unwrap();
+    let expected = [
+        "1. pull image nginx (not found)",
+        "2. pull image tools (not found)",
+        "3. create container shop-one-1 after 1 (not found)",
+        "4. run the first steps of container shop-one-1 after 3",
+        "5. start container shop-one-1 after 3, 4",
+        "6. create container shop-one-2 after 1 (not found)",
+        "7. start container shop-one-2 after 4, 6",
+        "8. create container shop-web-1 after 1 (not found)",
+        "9. run the first steps of container shop-web-1 after 8",
+        "10. start container shop-web-1 after 8, 9",
+        "11. create container shop-web-2 after 1 (not found)",
+        "12. run the first steps of container shop-web-2 after 9, 11",
+        "13. start container shop-web-2 after 9, 11, 12",
+    ];
+    assert_eq!(plan.to_string(), lines(&expected));
 }
 
 #[test]

@@ -15,7 +15,6 @@ use crate::compose::plan::Dependencies;
 use crate::compose::plan::Options;
 use crate::compose::plan::Orphans;
 use crate::compose::plan::Plan;
-use crate::compose::plan::Providers;
 use crate::compose::recipe::Recipe;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -37,6 +36,8 @@ struct Planner<'a> {
     renewed: BTreeSet<String>,
     /// Waiting steps, by service and condition.
     awaited: BTreeMap<(String, &'static str), usize>,
+    /// For each service, the step that has run those of its first steps that all its containers share.
+    prepared: BTreeMap<String, usize>,
 }
 
 /// Plans an `up`. `recipes` holds what each service is to be made from.
@@ -56,14 +57,10 @@ pub fn up(project: &Project, found: &Found, options: &Options, recipes: &BTreeMa
         started: BTreeMap::new(),
         renewed: BTreeSet::new(),
         awaited: BTreeMap::new(),
+        prepared: BTreeMap::new(),
     };
     let services = chosen(project, options)?;
     planner.orphans();
-    if options.providers == Providers::Wanted {
-        for name in services.iter().filter(|name| project.services[*name].provider.is_some()) {
-            planner.plan.add(Action::BringUpProvider { service: name.clone() }, Vec::new(), None);
-        }
-    }
     planner.images(&services)?;
     planner.networks(&services)?;
     planner.volumes(&services)?;

@@ -6,8 +6,10 @@ use crate::compose::observe::FoundContainer;
 use crate::compose::plan::Action;
 use crate::compose::plan::Condition;
 use crate::compose::plan::Dependencies;
+use crate::compose::plan::Providers;
 use crate::compose::plan::Recreate;
 use crate::compose::plan::Start;
+use crate::compose::plan::Steps;
 use crate::compose::plan::up::Planner;
 use crate::compose::plan::up::joined_services;
 use crate::compose::recipe::Recipe;
@@ -21,6 +23,7 @@ type Named<'a> = (&'a str, &'a Service);
 impl<'a> Planner<'a> {
     pub(super) fn service(&mut self, service: Named<'_>) -> Result<()> {
         if service.1.provider.is_some() {
+            self.provided(service);
             return Ok(()); // it has no containers
         }
         let mut found: Vec<&'a FoundContainer> =
@@ -42,6 +45,19 @@ impl<'a> Planner<'a> {
         }
         self.started.insert(service.0.to_owned(), started);
         Ok(())
+    }
+
+    /// A service that another program provides comes when its turn does.
+    fn provided(&mut self, service: Named<'_>) {
+        match &self.options.providers {
+            Providers::Wanted => {
+                let after = self.dependencies(service);
+                let step = self.plan.add(Action::BringUpProvider { service: service.0.to_owned() }, after, None);
+                self.started.insert(service.0.to_owned(), vec![step]);
+            }
+            Providers::Next(name) if name == service.0 => drop(self.dependencies(service)),
+            Providers::Next(_) | Providers::Settled => {}
+        }
     }
 
     /// How many containers the service is to have.
@@ -119,13 +135,47 @@ impl<'a> Planner<'a> {
             return None;
         }
         let name = labels::container_name(self.project, service, number);
+        let after = self.prepare(service, &name, after);
         Some(self.plan.add(Action::StartContainer { name }, after, None))
+    }
+
+    /// Adds the steps that go before a start: those that all containers of a service share go before the first.
+    fn prepare(&mut self, service: Named<'_>, container: &str, mut after: Vec<usize>) -> Vec<usize> {
+        if service.1.pre_start.is_empty() {
+            return after;
+        }
+        let runs_already = self.found.containers.iter().any(|found| found.service == service.0 && self.plan.kept.contains(&found.name));
+        let steps = match self.prepared.get(service.0) {
+            Some(prepared) => {
+                after.push(*prepared);
+                Steps::PerReplica
+            }
+            None if runs_already => Steps::PerReplica,
+            None => Steps::All,
+        };
+        if steps == Steps::PerReplica && !service.1.pre_start.iter().any(|step| step.per_replica) {
+            return after;
+        }
+        let action = Action::RunPreStart { service: service.0.to_owned(), name: container.to_owned(), steps };
+        let step = self.plan.add(action, after.clone(), None);
+        if steps == Steps::All {
+            self.prepared.insert(service.0.to_owned(), step);
+        }
+        after.push(step);
+        after
     }
 
     /// Why a container that is there does not do, if it does not.
     fn cause_to_recreate(&self, service: Named<'_>, container: &FoundContainer) -> Option<String> {
         let named = self.options.services.is_empty() || self.options.services.iter().any(|name| name == service.0);
-        match if named { self.options.recreate } else { self.options.recreate_dependencies } {
+        let settled = self.options.settled.contains(service.0);
+        match if settled {
+            Recreate::Changed
+        } else if named {
+            self.options.recreate
+        } else {
+            self.options.recreate_dependencies
+        } {
             Recreate::Never => return None,
             Recreate::Always => return Some(if named { "--force-recreate" } else { "--always-recreate-deps" }.to_owned()),
             Recreate::Changed => {}
@@ -157,6 +207,10 @@ impl<'a> Planner<'a> {
         // What shares another's network needs that one's container to be there.
         let joined = joined_services(service).filter_map(|joined| self.started.get(joined));
         steps.extend(joined.flatten());
+        // What a provider says goes into the container.
+        let provided =
+            service.depends_on.keys().filter(|name| self.project.services.get(*name).is_some_and(|service| service.provider.is_some()));
+        steps.extend(provided.filter_map(|name| self.started.get(name)).flatten());
         steps
     }
 
@@ -167,10 +221,10 @@ impl<'a> Planner<'a> {
         }
         let mut steps = Vec::new();
         for (name, dependency) in &service.1.depends_on {
-            if self.project.services.get(name).is_none_or(|service| service.provider.is_some()) {
-                continue;
-            }
+            let Some(other) = self.project.services.get(name) else { continue };
             let condition = match dependency.condition.as_str() {
+                // It is ready when its provider says so.
+                _ if other.provider.is_some() => None,
                 "service_healthy" => Some(Condition::Healthy),
                 "service_completed_successfully" => Some(Condition::Completed),
                 _ => None,

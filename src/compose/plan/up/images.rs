@@ -24,8 +24,8 @@ impl Planner<'_> {
             return Ok(());
         }
         for name in services {
-            if self.project.services[name].provider.is_none() {
-                self.mounted_images(name)?;
+            if self.project.services[name].provider.is_none() && !self.options.settled.contains(name) {
+                self.further_images(name)?;
                 self.image(name, &mut Vec::new())?;
             }
         }
@@ -71,10 +71,9 @@ impl Planner<'_> {
         Ok(Some(step))
     }
 
-    /// Images whose files a service has mounted.
-    fn mounted_images(&mut self, name: &str) -> Result<()> {
-        let volumes = self.project.services[name].volumes.iter().filter(|volume| volume.kind == "image");
-        for image in volumes.filter_map(|volume| volume.source.clone()) {
+    /// Images whose files a service has mounted, or that its first steps run.
+    fn further_images(&mut self, name: &str) -> Result<()> {
+        for image in self.project.services[name].further_images().cloned() {
             let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
             let key = format!("image {image}");
             let is_built = self.project.services.values().any(|other| other.build.is_some() && other.image.as_ref() == Some(&image));
@@ -83,7 +82,7 @@ impl Planner<'_> {
             }
             if self.options.images == Images::NeverPull {
                 return Err(Failure::new(format!("cannot bring up service `{name}`")).because(format!(
-                    "the image `{image}`, which it mounts, is not there, and `--pull never` keeps it from being pulled"
+                    "the image `{image}`, which it needs too, is not there, and `--pull never` keeps it from being pulled"
                 )));
             }
             let step = self.plan.add(Action::PullImage { image }, Vec::new(), "not found".to_owned());
