@@ -1,45 +1,19 @@
-//! What builds keep for the next time, and how it goes.
-//!
-//! Layers that an image has are the image's; the record of the step that made them stays with them.
+//! How things go that builds keep for the next time.
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
 
-use crate::build::chain::layer_path;
+use crate::build::CacheEntry;
+use crate::build::CacheKind;
+use crate::build::inventory;
+use crate::build::limit;
+use crate::build::limit::Disk;
+use crate::build::limit::Limits;
 use crate::build::records;
 use crate::failure::Result;
 use crate::image;
 use crate::place::Home;
 use crate::state;
-
-/// Something a build has kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheEntry {
-    /// Of a layer its diff id, of a cache mount its directory's name.
-    pub id: String,
-    pub kind: CacheKind,
-    /// In bytes.
-    pub size: u64,
-    /// In nanoseconds since 1970.
-    pub created: u64,
-    pub used: u64,
-    /// An image has it too, so it takes no room of its own.
-    pub shared: bool,
-}
-
-/// What kind of thing a build has kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheKind {
-    /// What a step came to.
-    Step,
-    /// What is left of something that did not end.
-    Rest,
-    /// Of `RUN --mount=type=cache`.
-    Mount,
-}
 
 /// What shall go.
 #[derive(Debug, Clone, Default)]
@@ -48,72 +22,79 @@ pub struct Pruning {
     pub all: bool,
     /// Only what was used last before this moment, in nanoseconds since 1970.
     pub until: Option<u64>,
-    /// So many bytes shall stay, the newest.
-    pub keep: Option<u64>,
+    /// Only what begins with one of these; all if there are none.
+    pub ids: Vec<String>,
+    /// Only these kinds; all if there are none.
+    pub kinds: Vec<CacheKind>,
+    /// How much may stay; without any, nothing does.
+    pub limits: Limits,
 }
 
-/// See [`super::cache`].
-pub(super) fn cache(home: &Home) -> Result<Vec<CacheEntry>> {
-    let usage = image::usage(home)?;
-    let loose: HashMap<&str, &image::LooseLayer> = usage.loose.iter().map(|layer| (layer.key.as_str(), layer)).collect();
-    let mut entries: Vec<CacheEntry> = Vec::new();
-    for (_, record, used) in records::steps(home) {
-        let key = record.layer.diff_id.trim_start_matches("sha256:");
-        if entries.iter().any(|known| known.id == key) || !layer_path(home, &record.layer.diff_id).is_dir() {
-            continue;
-        }
-        let found = loose.get(key);
-        let size = found.map_or(record.layer.size, |layer| layer.size);
-        entries.push(CacheEntry { id: key.to_owned(), kind: CacheKind::Step, size, created: used, used, shared: found.is_none() });
+impl Pruning {
+    /// Whether something is meant, as far as its name, kind and age go.
+    pub fn means(&self, entry: &CacheEntry) -> bool {
+        self.until.is_none_or(|until| entry.used < until)
+            && (self.ids.is_empty() || self.ids.iter().any(|id| entry.id.starts_with(id.as_str())))
+            && (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
     }
-    for layer in &usage.loose {
-        if !entries.iter().any(|known| known.id == layer.key) {
-            let (id, kind) = (layer.key.clone(), CacheKind::Rest);
-            entries.push(CacheEntry { id, kind, size: layer.size, created: layer.created, used: layer.created, shared: false });
-        }
+
+    /// What goes of all that is kept.
+    fn choose(&self, entries: Vec<CacheEntry>, disk: Disk) -> Vec<CacheEntry> {
+        let all: u64 = entries.iter().filter(|entry| !entry.shared).map(|entry| entry.size).sum();
+        let keep = if self.limits == Limits::default() { None } else { Some(self.limits.keep(all, disk)) };
+        let mut left = all;
+        let mut going: Vec<CacheEntry> = entries.into_iter().filter(|entry| !entry.shared && self.means(entry)).collect();
+        going.sort_by_key(|entry| (entry.used, std::cmp::Reverse(entry.created)));
+        going.retain(|entry| {
+            let goes = keep.is_none_or(|keep| left > keep);
+            if goes {
+                left -= entry.size;
+            }
+            goes
+        });
+        going
     }
-    for path in mounts(home) {
-        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let used = changed(&path.join("mounted")).max(changed(&path));
-        entries.push(CacheEntry { id, kind: CacheKind::Mount, size: state::weight(&path), created: changed(&path), used, shared: false });
+
+    /// Whether nothing is spared.
+    fn is_whole(&self) -> bool {
+        self.all && self.until.is_none() && self.ids.is_empty() && self.kinds.is_empty() && self.limits == Limits::default()
     }
-    entries.sort_by(|one, other| other.used.cmp(&one.used).then_with(|| one.id.cmp(&other.id)));
-    Ok(entries)
 }
 
 /// See [`super::prune`].
 pub(super) fn prune(home: &Home, wanted: &Pruning) -> Result<Option<Vec<CacheEntry>>> {
-    let Some(alone) = image::nothing_arrives(home)? else { return Ok(None) };
-    let mut kept = 0;
-    let mut going: Vec<CacheEntry> = Vec::new();
-    // The newest first, so that they are what is kept.
-    for entry in cache(home)?.into_iter().filter(|entry| !entry.shared) {
-        let young = wanted.until.is_some_and(|until| entry.used >= until);
-        if young || wanted.keep.is_some_and(|keep| kept + entry.size <= keep) {
-            kept += entry.size;
-        } else {
-            going.push(entry);
-        }
+    let Some(gone) = remove(home, &wanted.choose(inventory::cache(home)?, Disk::of(home)))? else { return Ok(None) };
+    if wanted.is_whole() {
+        records::forget_notes(home)?;
     }
-    let layers: Vec<String> = going.iter().filter(|entry| entry.kind != CacheKind::Mount).map(|entry| entry.id.clone()).collect();
+    limit::forget(home);
+    Ok(Some(gone))
+}
+
+/// Removes these, but for what was used since they were looked at, and says what; none if something is being built or pulled.
+///
+/// # Errors
+/// The store cannot be written.
+pub(super) fn remove(home: &Home, going: &[CacheEntry]) -> Result<Option<Vec<CacheEntry>>> {
+    let Some(alone) = image::nothing_arrives(home)? else { return Ok(None) };
+    let mut steps: HashMap<String, u64> = HashMap::new();
+    for (_, record, used) in records::steps(home) {
+        let last = steps.entry(record.layer.diff_id.trim_start_matches("sha256:").to_owned()).or_default();
+        *last = used.max(*last);
+    }
+    let is_unused = |entry: &&CacheEntry| match entry.kind.marked() {
+        Some(used) => inventory::changed(&used.mark(home, &entry.id)) <= entry.used,
+        None => steps.get(&entry.id).is_none_or(|used| *used <= entry.used),
+    };
+    let gone: Vec<CacheEntry> = going.iter().filter(is_unused).cloned().collect();
+    let layers: Vec<String> = gone.iter().filter(|entry| entry.kind.marked().is_none()).map(|entry| entry.id.clone()).collect();
     // The notes first: without its layer a note is only passed over, a layer without its note is a rest.
     records::forget(home, &layers);
     image::remove_loose(home, &layers, &alone)?;
-    for entry in going.iter().filter(|entry| entry.kind == CacheKind::Mount) {
-        state::discard(home, &home.build().join("mounts").join(&entry.id))?;
+    for entry in &gone {
+        let Some(used) = entry.kind.marked() else { continue };
+        state::discard(home, &used.path(home, &entry.id))?;
+        let _ = fs::remove_file(used.mark(home, &entry.id));
     }
-    if wanted.all && wanted.until.is_none() && wanted.keep.is_none() {
-        records::forget_notes(home)?;
-    }
-    Ok(Some(going))
-}
-
-fn mounts(home: &Home) -> Vec<PathBuf> {
-    fs::read_dir(home.build().join("mounts")).map_or_else(|_| Vec::new(), |found| found.flatten().map(|entry| entry.path()).collect())
-}
-
-fn changed(path: &Path) -> u64 {
-    let time = fs::metadata(path).and_then(|found| found.modified()).ok();
-    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or_default()
+    Ok(Some(gone))
 }

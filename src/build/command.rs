@@ -54,6 +54,10 @@ impl Solver<'_> {
                         }
                     }
                 }
+                (MountKind::Cache, _) => {
+                    let Some(base) = self.cache_base(step, placed)? else { return Ok(None) };
+                    key = if base.is_empty() { key } else { key.texts(&base) };
+                }
                 _ => {}
             }
         }

@@ -16,6 +16,7 @@ use crate::build::caches::CacheFrom;
 use crate::build::caches::CacheOptions;
 use crate::build::caches::CacheTo;
 use crate::build::finish::Finished;
+use crate::build::limit;
 use crate::build::records;
 use crate::build::records::StepRecord;
 use crate::build::solve::now;
@@ -71,7 +72,7 @@ impl<'a> Caches<'a> {
     }
 
     /// Brings what a step came to here, if a cache has it. A cache that fails costs a step, no more.
-    pub(super) fn find(&self, key: &str) -> Option<StepRecord> {
+    pub(super) fn find(&self, key: &str, shown: &str) -> Option<StepRecord> {
         if self.scene.wanted.cache_from.is_empty() {
             return None;
         }
@@ -80,7 +81,8 @@ impl<'a> Caches<'a> {
             let Some(step) = cache.steps.get(key) else { continue };
             match cache.image.bring(scene.home, &step.diff_id, scene.watch) {
                 Ok(layer) => {
-                    let record = StepRecord::new(layer, step.created.clone().unwrap_or_else(now));
+                    let record = StepRecord::new(layer, step.created.clone().unwrap_or_else(now), shown);
+                    limit::grown(scene.home, record.layer.size);
                     // Without a record the step is asked for again the next time.
                     let _ = image::claim_layer(scene.home, &step.diff_id).and_then(|()| records::store_step(scene.home, key, &record));
                     return Some(record);

@@ -12,6 +12,7 @@
 //!   command, job │ worker, stubs       RUN │ in a process of its own
 //! finish, export   dates, the image, its names; files, archives, layouts, registries
 //!   exchange       caches that are elsewhere; provenance, sbom: what is said of a result
+//! inventory, limit, cleaning   what is kept, how much of it may be, how it goes
 //! ```
 
 mod agent;
@@ -35,7 +36,9 @@ mod glob;
 mod graph;
 mod ground;
 mod ignore;
+mod inventory;
 mod job;
+mod limit;
 mod lint;
 mod mode;
 #[cfg(test)]
@@ -74,11 +77,12 @@ pub use caches::CacheFrom;
 pub use caches::CacheOptions;
 pub use caches::CacheTo;
 pub use caches::fields;
-pub use cleaning::CacheEntry;
-pub use cleaning::CacheKind;
 pub use cleaning::Pruning;
 pub use ignore::Patterns;
 pub use ignore::lines as ignore_lines;
+pub use inventory::CacheEntry;
+pub use inventory::CacheKind;
+pub use limit::Limits;
 pub use lint::Warning;
 pub use outputs::Annotation;
 pub use outputs::AnnotationAt;
@@ -118,8 +122,13 @@ pub trait Watch: crate::image::Watch {
 /// All faults of the Dockerfile at their lines; a RUN that failed, with its line and exit status; a missing COPY source.
 /// Nothing is tagged then.
 pub fn build(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Built> {
-    let _arriving = crate::image::arriving(home)?;
-    whole::build(home, wanted, watch)
+    let arriving = crate::image::arriving(home)?;
+    let built = whole::build(home, wanted, watch);
+    drop(arriving);
+    if let Err(failure) = limit::heed(home) {
+        watch.note(&failure.to_string());
+    }
+    built
 }
 
 /// Looks at all that can be known of a Dockerfile without building it.
@@ -151,7 +160,7 @@ pub fn targets(home: &Home, wanted: &Wanted) -> Result<Vec<Target>> {
 /// # Errors
 /// The records cannot be read.
 pub fn cache(home: &Home) -> Result<Vec<CacheEntry>> {
-    cleaning::cache(home)
+    inventory::cache(home)
 }
 
 /// Removes what builds keep for the next time, and says what; none if something is being built or pulled.
@@ -170,7 +179,8 @@ pub fn changed(config: &ImageConfig, changes: &[String]) -> Result<ImageConfig> 
     changes::changed(config, changes)
 }
 
-/// Plays the role of a RUN's own process if the command line (`coracle @build-run`) says so; None if it does not.
+/// Plays the role of a RUN's own process (`coracle @build-run`), or of the one that keeps the cache small, if the command
+/// line says so; None if it does not.
 pub fn role(args: &[OsString]) -> Option<ExitCode> {
-    (args.get(1)? == job::ROLE).then(worker::main)
+    if args.get(1)? == job::ROLE { Some(worker::main()) } else { limit::role(args) }
 }

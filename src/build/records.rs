@@ -6,6 +6,8 @@
 //! build/images/<key>          an image's id, by its undated configuration
 //! build/files/<dev>-<ino>     what is known of a directory's files, see `digests`
 //! build/mounts/<id>/          cache mounts
+//! build/used/<kind>-<name>    of what has no record: when it was used last, and what it is
+//! build/growth                how much was added since the cache was last looked at, see `limit`
 //! ```
 //!
 //! A key is a digest of a definition, of the layers it stands on and of the content it reads: where the three are the
@@ -14,8 +16,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
+use rustix::fs::AtFlags;
+use rustix::fs::CWD;
+use rustix::fs::Timespec;
+use rustix::fs::Timestamps;
 use serde::Deserialize;
 use serde::Serialize;
 use sha2::Digest as _;
@@ -36,12 +43,59 @@ pub(super) struct StepRecord {
     pub layer: Layer,
     /// RFC 3339.
     pub created: String,
+    /// As the step was shown when it was carried out.
+    #[serde(default)]
+    pub shown: String,
 }
 
 impl StepRecord {
-    pub(super) fn new(layer: Layer, created: String) -> StepRecord {
-        StepRecord { version: VERSION, layer, created }
+    pub(super) fn new(layer: Layer, created: String, shown: &str) -> StepRecord {
+        StepRecord { version: VERSION, layer, created, shown: shown.to_owned() }
     }
+}
+
+/// What is kept without a record of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Used {
+    Mount,
+    Download,
+    Checkout,
+    Repository,
+}
+
+impl Used {
+    /// Its directory below `build`.
+    pub(super) fn directory(self) -> &'static str {
+        match self {
+            Used::Mount => "mounts",
+            Used::Download => "downloads",
+            Used::Checkout => "checkouts",
+            Used::Repository => "git",
+        }
+    }
+
+    pub(super) fn path(self, home: &Home, name: &str) -> PathBuf {
+        home.build().join(self.directory()).join(name)
+    }
+
+    pub(super) fn mark(self, home: &Home, name: &str) -> PathBuf {
+        home.build().join("used").join(format!("{}-{name}", self.directory()))
+    }
+}
+
+/// Notes that something is used now; failing to do so makes it look older than it is.
+pub(super) fn note_use(home: &Home, kind: Used, name: &str, what: &str) {
+    let _ = state::write_whole(&kind.mark(home, name), what.as_bytes());
+}
+
+/// Notes that a step was used by a build that began at this moment. All steps of a build get the same one, so that none
+/// goes before those that stand on it.
+pub(super) fn note_step(home: &Home, key: &str, begun: SystemTime) {
+    let since = begun.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = Timespec { tv_sec: since.as_secs() as i64, tv_nsec: since.subsec_nanos().into() };
+    // As for the other marks.
+    let times = Timestamps { last_access: time, last_modification: time };
+    let _ = rustix::fs::utimensat(CWD, step_path(home, key), &times, AtFlags::empty());
 }
 
 /// Collects what goes into a key; each part with its length, so that no two sets of parts look the same.
@@ -93,7 +147,7 @@ pub(super) fn store_step(home: &Home, key: &str, record: &StepRecord) -> Result<
     state::write_json(&step_path(home, key), record)
 }
 
-/// All steps that are remembered: key, record, and when it was written, in nanoseconds since 1970.
+/// All steps that are remembered: key, record, and when it was used last, in nanoseconds since 1970.
 pub(super) fn steps(home: &Home) -> Vec<(String, StepRecord, u64)> {
     let Ok(entries) = fs::read_dir(home.build().join("steps")) else { return Vec::new() };
     let read = |entry: fs::DirEntry| {
@@ -149,7 +203,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let home = Home::at(place.path(), place.path().join("run"));
         let layer = Layer { diff_id: "sha256:00ff".to_owned(), size: 0 };
-        store_step(&home, "k", &StepRecord::new(layer, "2026-01-01T00:00:00Z".to_owned())).unwrap();
+        store_step(&home, "k", &StepRecord::new(layer, "2026-01-01T00:00:00Z".to_owned(), "RUN x")).unwrap();
         assert!(find_step(&home, "k").is_none());
         fs::create_dir_all(home.layers().join("00ff")).unwrap();
         assert!(find_step(&home, "k").is_some());

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use crate::build::Wanted;
 use crate::build::Watch;
@@ -28,6 +29,7 @@ use crate::build::exchange::Done;
 use crate::build::ground::Ground;
 use crate::build::ground::Place;
 use crate::build::job::Reins;
+use crate::build::limit;
 use crate::build::platform::Platform;
 use crate::build::records;
 use crate::build::records::StepRecord;
@@ -93,6 +95,7 @@ pub(super) struct Solver<'a> {
     /// By the number of the node; those that are not needed have none.
     pub tasks: Vec<Option<Task>>,
     caches: Caches<'a>,
+    begun: SystemTime,
     /// The number of all steps.
     pub total: usize,
     outcomes: Vec<Later>,
@@ -123,6 +126,7 @@ impl<'a> Solver<'a> {
             epoch,
             tasks: Vec::new(),
             caches: Caches::new(scene, platform.text()),
+            begun: SystemTime::now(),
             total: 0,
             outcomes: Vec::new(),
             files: Vec::new(),
@@ -247,13 +251,15 @@ impl<'a> Solver<'a> {
         let Some(key) = self.key(step, chain)? else { return Ok(None) };
         self.watch.step(number, self.total, &step.shown);
         if let Some(record) = self.known(&key, fresh) {
+            records::note_step(self.home, &key, self.begun);
             self.watch.cached(number);
             return Ok(Some(Done { key, record }));
         }
         // Two builds that come to the same step at once do it once. Nothing below waits for another stage.
         let _turn = Lock::alone(self.home, &format!("build-{}", &key[..4]))?;
-        let found = self.known(&key, fresh).or_else(|| if self.is_anew(fresh) { None } else { self.caches.find(&key) });
+        let found = self.known(&key, fresh).or_else(|| if self.is_anew(fresh) { None } else { self.caches.find(&key, &step.shown) });
         if let Some(record) = found {
+            records::note_step(self.home, &key, self.begun);
             self.watch.cached(number);
             return Ok(Some(Done { key, record }));
         }
@@ -271,8 +277,10 @@ impl<'a> Solver<'a> {
         }
         let layer = image::commit_layer(self.home, &draft.upper())?;
         image::claim_layer(self.home, &layer.diff_id)?;
-        let record = StepRecord::new(layer, now());
+        let record = StepRecord::new(layer, now(), &step.shown);
         records::store_step(self.home, &key, &record)?;
+        records::note_step(self.home, &key, self.begun);
+        limit::grown(self.home, record.layer.size);
         self.watch.ended(number);
         Ok(Some(Done { key, record }))
     }

@@ -1,5 +1,7 @@
 //! What a RUN is given beside its root: mounts, caches, secrets, agents, the files that name hosts.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +19,9 @@ use crate::build::draft::Draft;
 use crate::build::job::Access;
 use crate::build::job::JobMount;
 use crate::build::job::Network;
+use crate::build::records;
 use crate::build::records::Key;
+use crate::build::records::Used;
 use crate::build::root::Root;
 use crate::build::solve::Solver;
 use crate::build::steps::Origin;
@@ -39,6 +43,8 @@ pub(super) struct Supplies {
     pub env: Vec<String>,
     /// Cache mounts that are ours alone.
     locks: Vec<Lock>,
+    /// The directories of private ones, by name: the same name is the same directory in one RUN.
+    private: BTreeMap<String, String>,
     /// Sockets that lead to agents.
     forwards: Vec<Forward>,
     /// Secrets lie in memory, not in the store.
@@ -57,6 +63,7 @@ impl Drop for Scratch {
 impl Solver<'_> {
     /// Makes everything ready that a RUN mounts; None if a stage it reads from failed.
     pub(super) fn supply(&self, step: &Step, work: &RunWork, draft: &Draft<'_>, supplies: &mut Supplies) -> Result<Option<()>> {
+        let Some(names) = self.lock_caches(step, work, supplies)? else { return Ok(None) };
         for (index, placed) in work.mounts.iter().enumerate() {
             match placed.mount.kind {
                 MountKind::Bind => {
@@ -64,7 +71,8 @@ impl Solver<'_> {
                     supplies.mounts.push(mount);
                 }
                 MountKind::Cache => {
-                    let Some(mount) = self.cache(step, placed, supplies)? else { return Ok(None) };
+                    let name = names.get(&index).cloned().unwrap_or_default();
+                    let mount = self.cache(step, placed, &name, supplies)?;
                     supplies.mounts.push(mount);
                 }
                 MountKind::Tmpfs => {
@@ -127,38 +135,67 @@ impl Solver<'_> {
         })
     }
 
-    fn cache(&self, step: &Step, placed: &PlacedMount, supplies: &mut Supplies) -> Result<Option<JobMount>> {
-        let id = placed.mount.id.clone().unwrap_or_default();
-        let name = Key::new("cache").text(&id).finish();
-        let directory = match placed.mount.sharing.unwrap_or_default() {
-            Sharing::Shared => name,
-            Sharing::Locked => {
-                supplies.locks.push(Lock::alone(self.home, &format!("build-mount-{name}"))?);
-                name
-            }
-            // Whoever comes second gets another one.
-            Sharing::Private => {
-                let mut number = 0;
-                loop {
-                    let candidate = format!("{name}-{number}");
-                    if let Some(lock) = Lock::attempt(self.home, &format!("build-mount-{candidate}"))? {
-                        supplies.locks.push(lock);
-                        break candidate;
-                    }
-                    number += 1;
-                }
+    /// Takes the locks of all cache mounts that are ours alone, in an order that every build keeps: two RUNs that name the
+    /// same two would wait for each other. Returns the names of the cache mounts, by their numbers.
+    fn lock_caches(&self, step: &Step, work: &RunWork, supplies: &mut Supplies) -> Result<Option<BTreeMap<usize, String>>> {
+        let mut names = BTreeMap::new();
+        for (index, placed) in work.mounts.iter().enumerate().filter(|(_, placed)| placed.mount.kind == MountKind::Cache) {
+            let Some(base) = self.cache_base(step, placed)? else { return Ok(None) };
+            let key = Key::new("cache").text(placed.mount.id.as_deref().unwrap_or_default());
+            names.insert(index, if base.is_empty() { key } else { key.texts(&base) }.finish());
+        }
+        let locked = names.iter().filter(|(index, _)| work.mounts[**index].mount.sharing == Some(Sharing::Locked));
+        for name in locked.map(|(_, name)| name).collect::<BTreeSet<_>>() {
+            supplies.locks.push(Lock::alone(self.home, &mount_lock(name))?);
+        }
+        Ok(Some(names))
+    }
+
+    /// What a cache mount begins with, as a part of its name and of the key; None if the stage it is from failed.
+    pub(super) fn cache_base(&self, step: &Step, placed: &PlacedMount) -> Result<Option<Vec<String>>> {
+        if !matches!(placed.from, Origin::Stage(_)) {
+            return Ok(Some(Vec::new()));
+        }
+        let Some(files) = self.files(placed.from)? else { return Ok(None) };
+        let content = match &files.identity {
+            Some(identity) => identity.clone(),
+            None => {
+                let sum = files.digests.of(&files.tree, &self.mounted(step, placed, &files)?)?;
+                vec![sum.iter().map(|byte| format!("{byte:02x}")).collect()]
             }
         };
+        Ok(Some([content, vec![placed.mount.source.clone()]].concat()))
+    }
+
+    /// The directory of a private cache mount: whoever comes second gets another one.
+    fn private(&self, name: &str, supplies: &mut Supplies) -> Result<String> {
+        if let Some(known) = supplies.private.get(name) {
+            return Ok(known.clone());
+        }
+        let mut number = 0;
+        loop {
+            let candidate = format!("{name}-{number}");
+            if let Some(lock) = Lock::attempt(self.home, &mount_lock(&candidate))? {
+                supplies.locks.push(lock);
+                supplies.private.insert(name.to_owned(), candidate.clone());
+                return Ok(candidate);
+            }
+            number += 1;
+        }
+    }
+
+    fn cache(&self, step: &Step, placed: &PlacedMount, name: &str, supplies: &mut Supplies) -> Result<JobMount> {
+        let id = placed.mount.id.clone().unwrap_or_default();
+        let directory = match placed.mount.sharing.unwrap_or_default() {
+            Sharing::Shared | Sharing::Locked => name.to_owned(),
+            Sharing::Private => self.private(name, supplies)?,
+        };
+        records::note_use(self.home, Used::Mount, &directory, &id);
         let path = self.home.build().join("mounts").join(directory);
         let making = || format!("cannot make the cache mount `{id}`");
         if !path.join("mounted").is_dir() {
             match placed.from {
-                Origin::Stage(_) => {
-                    if self.files(placed.from)?.is_none() {
-                        return Ok(None);
-                    }
-                    self.copied(step, placed, &path)?;
-                }
+                Origin::Stage(_) => drop(self.copied(step, placed, &path)?),
                 _ => fs::create_dir_all(path.join("mounted")).doing(making)?,
             }
             let mount = &placed.mount;
@@ -169,7 +206,7 @@ impl Solver<'_> {
             }
         }
         let access = if placed.mount.read_only { Access::ReadOnly } else { Access::ReadWrite };
-        Ok(Some(JobMount::Bind { source: path.join("mounted"), target: placed.target.clone(), access }))
+        Ok(JobMount::Bind { source: path.join("mounted"), target: placed.target.clone(), access })
     }
 
     fn secret(&self, step: &Step, placed: &PlacedMount, draft: &Draft<'_>, supplies: &mut Supplies) -> Result<()> {
@@ -245,6 +282,11 @@ impl Solver<'_> {
         }
         Ok(())
     }
+}
+
+/// The lock of a cache mount.
+fn mount_lock(name: &str) -> String {
+    format!("build-mount-{name}")
 }
 
 /// The host's resolvers as a file.

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::build;
 use crate::build::CacheEntry;
-use crate::build::CacheKind;
 use crate::cli::Outcome;
+use crate::cli::buildx;
 use crate::cli::container_list;
 use crate::cli::container_list::is_up;
 use crate::cli::listing;
@@ -171,15 +171,10 @@ impl Disk {
     }
 
     fn cache_rows(&self) -> Vec<Row> {
-        let kind = |kind: CacheKind| match kind {
-            CacheKind::Step => "regular",
-            CacheKind::Rest => "internal",
-            CacheKind::Mount => "exec.cachemount",
-        };
         let row = |entry: &CacheEntry| {
             object(json!({
                 "ID": short(&entry.id),
-                "CacheType": kind(entry.kind),
+                "CacheType": buildx::kind(entry.kind),
                 "Size": units::size_text(entry.size),
                 "CreatedSince": units::ago_text(&units::time_text(entry.created)),
                 "LastUsedSince": units::ago_text(&units::time_text(entry.used)),

@@ -9,6 +9,7 @@ mod archives;
 mod build;
 mod build_caches;
 mod build_compose;
+mod build_limit;
 mod build_outputs;
 mod build_rights;
 mod build_sources;

@@ -12,7 +12,10 @@ use std::process::Stdio;
 
 use crate::build::copy::set_time;
 use crate::build::draft::Draft;
+use crate::build::limit;
+use crate::build::records;
 use crate::build::records::Key;
+use crate::build::records::Used;
 use crate::build::remote::Remotes;
 use crate::build::remote::reference::GitReference;
 use crate::build::remote::reference::Times;
@@ -21,6 +24,7 @@ use crate::build::root::names_in;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::state;
 use crate::state::Lock;
 
 /// What a revision means now.
@@ -131,14 +135,18 @@ impl<'a> Git<'a> {
     /// Brings a commit's files here.
     pub(super) fn checkout(&self, reference: &GitReference, commit: &Commit) -> Result<PathBuf> {
         let home = self.remotes.home;
-        let place = home.build().join("checkouts").join(commit.identity(reference));
+        let identity = commit.identity(reference);
+        let place = Used::Checkout.path(home, &identity);
         let remote = Key::new("git").text(&reference.remote).finish();
+        let shown = without_password(&reference.remote);
+        records::note_use(home, Used::Checkout, &identity, &format!("{shown}#{}", reference.revision));
         let _turn = Lock::alone(home, &format!("build-git-{}", &remote[..16]))?;
         if place.is_dir() {
             return Ok(place);
         }
         let cannot = || Git::cannot(reference);
-        let bare = home.build().join("git").join(&remote);
+        records::note_use(home, Used::Repository, &remote, &shown);
+        let bare = Used::Repository.path(home, &remote);
         self.fetch(reference, commit, &bare).doing(cannot)?;
         let draft = Draft::begin(home)?;
         let tree = draft.files().join("checkout");
@@ -164,6 +172,7 @@ impl<'a> Git<'a> {
             set_times(&chosen, time).doing(cannot)?;
         }
         fs::create_dir_all(home.build().join("checkouts")).and_then(|()| fs::rename(&chosen, &place)).doing(cannot)?;
+        limit::grown(home, state::weight(&place));
         Ok(place)
     }
 

@@ -17,8 +17,12 @@ use serde::Serialize;
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use crate::build::limit;
+use crate::build::records;
 use crate::build::records::Key;
+use crate::build::records::Used;
 use crate::build::remote::Remotes;
+use crate::build::remote::git::without_password;
 use crate::build::remote::reference::decoded;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -108,7 +112,14 @@ pub(super) fn content(remotes: &Remotes<'_>, source: &WebSource, file: &WebFile)
         let failure = failure.because(format!("digest mismatch {}: {}", record.digest, file.digest));
         return Err(failure.hint("the file is not the one that is wanted: correct `--checksum`, or find out who changed it"));
     }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    records::note_use(remotes.home, Used::Download, &name, &shown(&source.url));
     Ok((path, record.last_modified.as_deref().and_then(moment).unwrap_or(0)))
+}
+
+/// An address without what may be a secret in it.
+fn shown(url: &str) -> String {
+    without_password(url.split(['?', '#']).next().unwrap_or_default())
 }
 
 fn download_path(home: &Home, digest: &str) -> PathBuf {
@@ -146,7 +157,9 @@ fn ask(remotes: &Remotes<'_>, source: &WebSource) -> Result<UrlRecord> {
             Ok(known)
         }
         (Ok(WebAnswer::New { etag, last_modified }), _) => {
+            let size = fs::metadata(&draft).map_or(0, |found| found.len());
             fs::rename(&draft, download_path(home, &digest)).doing(writing)?;
+            limit::grown(home, size);
             let record = UrlRecord { version: VERSION, etag, digest, last_modified };
             state::write_json(&record_path(home, &source.url), &record)?;
             Ok(record)
