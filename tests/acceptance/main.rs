@@ -7,6 +7,7 @@ mod support;
 
 mod archives;
 mod build;
+mod build_again;
 mod build_caches;
 mod build_compose;
 mod build_limit;
