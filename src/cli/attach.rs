@@ -48,7 +48,7 @@ impl Joining {
     /// As [`container::attach`].
     pub fn run(&self, home: &Home, found: &Container) -> Outcome {
         let stdin = !self.no_stdin && found.wanted.stdin;
-        let attach = Attach { stdin, signals: self.signals, start: false, detach_keys: self.detach_keys };
+        let attach = Attach { stdin, signals: self.signals, start: false, detach_keys: self.detach_keys, ..Attach::default() };
         match container::attach(home, &found.id, attach)? {
             Attached::Exited(code) => Ok(status_of(code)),
             Attached::Detached => Ok(0),

@@ -7,6 +7,9 @@ use crate::cli;
 use crate::cli::Outcome;
 use crate::cli::inspect::Kind;
 use crate::cli::inspect::Query;
+use crate::cli::listing;
+use crate::cli::listing::Filter;
+use crate::cli::listing::Sieve;
 use crate::cli::out;
 use crate::container;
 use crate::container::Status;
@@ -108,14 +111,18 @@ pub struct Prune {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
+    /// Only those: until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE]
+    #[arg(long, value_parser = listing::filter)]
+    filter: Vec<Filter>,
 }
 
 impl Prune {
     pub fn run(self, home: &Home) -> Outcome {
+        let sieve = Sieve::of(&self.filter, &["until", "label", "label!"])?;
         if !self.force && !out::confirmed("This will remove all containers that do not run. Continue?")? {
             return Ok(1);
         }
-        let removed = remove_idle(home)?;
+        let removed = remove_idle(home, &sieve)?;
         if !removed.is_empty() {
             out::line(&format!("Deleted Containers:\n{}", removed.join("\n")))?;
         }
@@ -123,15 +130,16 @@ impl Prune {
     }
 }
 
-/// Removes every container that does not run and returns their ids.
+/// Removes every container that does not run and passes the filters, and returns their ids.
 ///
 /// # Errors
 /// The containers cannot be read. One that cannot be removed is said and left.
-pub fn remove_idle(home: &Home) -> crate::failure::Result<Vec<String>> {
+pub fn remove_idle(home: &Home, sieve: &Sieve<'_>) -> crate::failure::Result<Vec<String>> {
     let mut removed = Vec::new();
     for found in container::list(home)? {
         let Ok(state) = container::state(home, &found.id) else { continue };
-        if !matches!(state.status, Status::Created | Status::Exited | Status::Dead) {
+        let is_idle = matches!(state.status, Status::Created | Status::Exited | Status::Dead);
+        if !is_idle || !sieve.passes(&found.created, &found.wanted.labels) {
             continue;
         }
         match container::remove(home, &found.id, Volumes::Keep) {

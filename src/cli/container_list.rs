@@ -22,6 +22,7 @@ use crate::container::State;
 use crate::container::Status;
 use crate::failure::Result;
 use crate::place::Home;
+use crate::state;
 use crate::units;
 
 #[derive(Debug, Args)]
@@ -38,6 +39,9 @@ pub struct Command {
     /// Only the newest so many, whatever they do
     #[arg(short = 'n', long, value_name = "NUMBER")]
     last: Option<usize>,
+    /// Show what each takes of the disk
+    #[arg(short, long)]
+    size: bool,
     /// Do not cut long texts
     #[arg(long)]
     no_trunc: bool,
@@ -69,6 +73,8 @@ const COLUMNS: Columns = Columns {
     usual: &["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"],
 };
 
+const WITH_SIZE: Columns = Columns { usual: &["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"], ..COLUMNS };
+
 const FILTERS: &[&str] =
     &["id", "name", "label", "status", "exited", "ancestor", "network", "volume", "health", "before", "since", "publish", "expose"];
 
@@ -83,8 +89,14 @@ impl Command {
             out::data(&ids)?;
             return Ok(0);
         }
-        let rows: Vec<Row> = found.iter().map(|(container, state)| row(container, state, width)).collect();
-        listing::print(&rows, COLUMNS, self.format.as_deref())?;
+        let mut rows: Vec<Row> = found.iter().map(|(container, state)| row(container, state, width)).collect();
+        if self.size || self.format.as_deref().is_some_and(|format| format.contains(".Size")) {
+            for (row, (container, _)) in rows.iter_mut().zip(&found) {
+                let (own, whole) = sizes(home, container);
+                row.insert("Size".to_owned(), format!("{} (virtual {})", units::size_text(own), units::size_text(whole)).into());
+            }
+        }
+        listing::print(&rows, if self.size { WITH_SIZE } else { COLUMNS }, self.format.as_deref())?;
         Ok(0)
     }
 
@@ -106,6 +118,12 @@ impl Command {
         found.truncate(if self.latest { 1 } else { self.last.unwrap_or(usize::MAX) });
         Ok(found)
     }
+}
+
+/// What a container takes of the disk for itself, and with its image, in bytes.
+pub fn sizes(home: &Home, container: &Container) -> (u64, u64) {
+    let own = state::weight(&home.container(&container.id).join("upper"));
+    (own, own + container.wanted.layers.iter().map(|layer| state::weight(layer)).sum::<u64>())
 }
 
 /// Whether plain `ps` shows it.

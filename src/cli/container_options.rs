@@ -3,6 +3,7 @@
 mod health;
 mod limits;
 mod network;
+mod rare;
 mod trust;
 
 use clap::Args;
@@ -102,6 +103,8 @@ pub struct ContainerOptions {
     limits: limits::LimitOptions,
     #[command(flatten)]
     trust: trust::TrustOptions,
+    #[command(flatten)]
+    rare: rare::RareOptions,
     /// What happens when the program ends: no, always, unless-stopped, on-failure or on-failure:COUNT
     #[arg(long, value_name = "POLICY", default_value = "no", value_parser = short::restart)]
     restart: Restart,
@@ -145,6 +148,11 @@ pub fn policy(text: &str) -> Result<Policy, String> {
 }
 
 impl ContainerOptions {
+    /// Which of the three standard streams are shown, if only some are.
+    pub fn attached(&self) -> Option<[bool; 3]> {
+        self.rare.attached()
+    }
+
     /// `--rm` and a restart policy contradict each other.
     pub fn removes_and_restarts(&self) -> bool {
         self.rm && self.restart != Restart::No
@@ -212,6 +220,7 @@ impl ContainerOptions {
         left_out.iter().for_each(|what| crate::cli::out::warn(&format!("the log's `{what}` is not carried out")));
         wanted.logging = logging;
         self.limits.apply(&mut wanted)?;
+        self.rare.check()?;
         for text in &self.volumes_from {
             borrowed(home, text)?.into_iter().for_each(|mount| set_mount(&mut wanted.mounts, mount));
         }

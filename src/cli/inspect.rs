@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::cli::Outcome;
 use crate::cli::container_inspect;
+use crate::cli::container_list;
 use crate::cli::image_inspect;
 use crate::cli::out;
 use crate::cli::revive;
@@ -37,6 +38,9 @@ pub struct Query {
     /// `json`, or a template such as `{{.State.Status}}`
     #[arg(short, long)]
     format: Option<String>,
+    /// Show what containers take of the disk
+    #[arg(short, long)]
+    size: bool,
     #[arg(required = true, value_name = "NAME|ID")]
     names: Vec<String>,
 }
@@ -66,7 +70,7 @@ impl Query {
         let mut status = 0;
         for name in &self.names {
             match look_up(home, name, kind)? {
-                Some(value) => found.push(value),
+                Some(value) => found.push(if self.size { with_sizes(home, value) } else { value }),
                 None => {
                     let kind = kind.map_or("object".to_owned(), |kind| format!("{kind:?}").to_lowercase());
                     out::say(&Failure::new(format!("no such {kind}: {name}")).to_string());
@@ -77,6 +81,16 @@ impl Query {
         show(&found, self.format.as_deref())?;
         Ok(status)
     }
+}
+
+/// A container's value with its sizes; other things have none.
+fn with_sizes(home: &Home, mut value: Value) -> Value {
+    let id = value.get("State").and_then(|_| value.get("Id")).and_then(Value::as_str).map(str::to_owned);
+    if let (Some(container), Some(fields)) = (id.and_then(|id| container::find(home, &id).ok()), value.as_object_mut()) {
+        let (own, whole) = container_list::sizes(home, &container);
+        fields.extend([("SizeRw".to_owned(), own.into()), ("SizeRootFs".to_owned(), whole.into())]);
+    }
+    value
 }
 
 fn show(found: &[Value], format: Option<&str>) -> Result<()> {

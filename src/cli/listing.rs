@@ -1,5 +1,7 @@
 //! `--format` of the listing commands: a table, JSON by lines, or a template.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde_json::Map;
 use serde_json::Value;
@@ -8,6 +10,7 @@ use crate::cli::out;
 use crate::cli::table::Table;
 use crate::cli::template::Template;
 use crate::failure::Result;
+use crate::units;
 
 /// One row, by Docker's field names.
 pub type Row = Map<String, Value>;
@@ -130,6 +133,34 @@ pub fn has_label<'a>(wanted: &str, lookup: impl Fn(&str) -> Option<&'a str>) -> 
     match wanted.split_once('=') {
         Some((name, value)) => lookup(name) == Some(value),
         None => lookup(wanted).is_some(),
+    }
+}
+
+/// What the filters of a prune say: `until=`, `label=`, `label!=`.
+#[derive(Debug, Default)]
+pub struct Sieve<'a> {
+    until: Option<u64>,
+    filters: &'a [Filter],
+}
+
+impl<'a> Sieve<'a> {
+    /// # Errors
+    /// A filter that is not known, or says no point in time.
+    pub fn of(filters: &'a [Filter], known: &[&str]) -> Result<Sieve<'a>> {
+        only_known(filters, known)?;
+        let until = filters.iter().filter(|filter| filter.key == "until").map(|filter| units::moment(&filter.value));
+        Ok(Sieve { until: until.collect::<Result<Vec<_>>>()?.into_iter().min(), filters })
+    }
+
+    /// Whether something of this age and with these labels may go.
+    pub fn passes(&self, created: &str, labels: &BTreeMap<String, String>) -> bool {
+        let is_old = self.until.is_none_or(|until| units::moment(created).unwrap_or_default() < until);
+        let of_labels = self.filters.iter().filter(|filter| matches!(filter.key.as_str(), "label" | "label!"));
+        is_old
+            && of_labels.into_iter().all(|filter| {
+                let has = has_label(&filter.value, |name| labels.get(name).map(String::as_str));
+                has == (filter.key == "label")
+            })
     }
 }
 

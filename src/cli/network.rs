@@ -17,6 +17,7 @@ use crate::cli::listing;
 use crate::cli::listing::Columns;
 use crate::cli::listing::Filter;
 use crate::cli::listing::Row;
+use crate::cli::listing::Sieve;
 use crate::cli::listing::holds;
 use crate::cli::out;
 use crate::cli::spelling;
@@ -176,14 +177,18 @@ pub struct Prune {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
+    /// Only those: until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE]
+    #[arg(long, value_parser = listing::filter)]
+    filter: Vec<Filter>,
 }
 
 impl Prune {
     fn run(self, home: &Home) -> Outcome {
+        let sieve = Sieve::of(&self.filter, &["until", "label", "label!"])?;
         if !self.force && !out::confirmed("This will remove all networks that no container is on. Continue?")? {
             return Ok(1);
         }
-        remove_unneeded(home)?;
+        remove_unneeded(home, &sieve)?;
         Ok(0)
     }
 }
@@ -192,14 +197,16 @@ impl Prune {
 ///
 /// # Errors
 /// The records cannot be read. One that cannot be removed is said and left.
-pub fn remove_unneeded(home: &Home) -> Result<()> {
+pub fn remove_unneeded(home: &Home, sieve: &Sieve<'_>) -> Result<()> {
     let mut used = vec![net::DEFAULT_NETWORK.to_owned()];
     for found in container::list(home)? {
         if let NetworkMode::Plugs(plugs) = found.wanted.network {
             used.extend(plugs.into_iter().map(|plug| plug.network));
         }
     }
-    for network in net::list(home)?.iter().filter(|network| !used.contains(&network.name)) {
+    for network in
+        net::list(home)?.iter().filter(|network| !used.contains(&network.name) && sieve.passes(&network.created, &network.labels))
+    {
         match net::remove(home, network) {
             Ok(()) => out::line(&network.name)?,
             Err(failure) => out::say(&failure.to_string()),

@@ -14,6 +14,9 @@ use crate::place::Home;
 pub struct Command {
     #[command(flatten)]
     patience: Patience,
+    /// Another signal than the container's own
+    #[arg(short, long)]
+    signal: Option<String>,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -23,7 +26,7 @@ impl Command {
         revive(home);
         each(&self.containers, |name| {
             let id = container::find(home, name)?.id;
-            container::restart(home, &id, self.patience.grace())?.iter().for_each(|warning| out::warn(warning));
+            container::restart(home, &id, self.patience.grace(), self.signal.as_deref())?.iter().for_each(|warning| out::warn(warning));
             Ok(())
         })
     }

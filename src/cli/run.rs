@@ -37,6 +37,10 @@ impl Command {
         if self.detach && self.options.removes_and_restarts() {
             return Err(Failure::new("cannot use `--rm` together with `--restart`").exit(125));
         }
+        let shown = self.options.attached();
+        if self.detach && shown.is_some() {
+            return Err(Failure::new("cannot use `--attach` together with `--detach`").exit(125));
+        }
         let created = self.options.create(home).map_err(engine_failure)?;
         if self.detach {
             start(home, &created.id).map_err(|failure| engine_failure(taken_back(home, &created, failure)))?;
@@ -44,10 +48,11 @@ impl Command {
             return Ok(0);
         }
         let attach = Attach {
-            stdin: created.wanted.stdin,
+            stdin: created.wanted.stdin && shown.is_none_or(|shown| shown[0]),
             signals: self.signals && !created.wanted.tty,
             start: true,
             detach_keys: self.detach_keys,
+            hidden: shown.map_or([false; 2], |shown| [!shown[1], !shown[2]]),
         };
         match container::attach(home, &created.id, attach).map_err(|failure| engine_failure(taken_back(home, &created, failure)))? {
             Attached::Exited(code) => Ok(status_of(code)),

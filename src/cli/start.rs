@@ -47,6 +47,7 @@ impl Command {
             signals: !found.wanted.tty,
             start: true,
             detach_keys: self.detach_keys,
+            hidden: [false; 2],
         };
         match container::attach(home, &found.id, attach).map_err(engine_failure)? {
             Attached::Exited(code) => Ok(status_of(code)),

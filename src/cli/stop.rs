@@ -13,6 +13,9 @@ use crate::place::Home;
 pub struct Command {
     #[command(flatten)]
     patience: Patience,
+    /// Another signal than the container's own
+    #[arg(short, long)]
+    signal: Option<String>,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -39,6 +42,6 @@ impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         revive(home);
         let grace = self.patience.grace();
-        each(&self.containers, |name| container::stop(home, &container::find(home, name)?.id, grace))
+        each(&self.containers, |name| container::stop_by(home, &container::find(home, name)?.id, grace, self.signal.as_deref()))
     }
 }

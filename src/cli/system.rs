@@ -12,6 +12,7 @@ use crate::cli::image_group::Which;
 use crate::cli::info::Info;
 use crate::cli::listing;
 use crate::cli::listing::Filter;
+use crate::cli::listing::Sieve;
 use crate::cli::network;
 use crate::cli::out;
 use crate::cli::revive;
@@ -77,13 +78,11 @@ impl Prune {
         }
         revive(home);
         let mut freed = 0;
-        // A filter is for what has a time and labels of its own; Docker's for containers and networks are not ours yet.
-        if self.filter.is_empty() {
-            for id in container_group::remove_idle(home)? {
-                out::line(&id)?;
-            }
-            network::remove_unneeded(home)?;
+        let sieve = Sieve::of(&self.filter, &["until", "label", "label!", "dangling"])?;
+        for id in container_group::remove_idle(home, &sieve)? {
+            out::line(&id)?;
         }
+        network::remove_unneeded(home, &sieve)?;
         freed += image_group::remove_unneeded(home, which, &self.filter)?;
         if self.volumes && self.filter.is_empty() {
             volume::remove_unneeded(home, |volume| volume.anonymous)?;

@@ -10,6 +10,7 @@ use crate::cli::spelling;
 use crate::compose::short;
 use crate::container;
 use crate::container::Amendment;
+use crate::container::BlockIo;
 use crate::container::Limits;
 use crate::container::Restart;
 use crate::failure::Failure;
@@ -41,6 +42,12 @@ pub struct Command {
     /// Which CPUs: `0-3,7`
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
+    /// Which memory nodes: `0,1`
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// Weight among others at the disks, 10 to 1000
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(10..=1000))]
+    blkio_weight: Option<u16>,
     /// How many processes; -1 for no limit
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pids_limit: Option<i64>,
@@ -64,6 +71,8 @@ impl Command {
             cpus: self.cpus.or(of_quota),
             cpu_shares: self.cpu_shares,
             cpuset: self.cpuset_cpus,
+            cpuset_mems: self.cpuset_mems,
+            block_io: BlockIo { weight: self.blkio_weight, ..BlockIo::default() },
             pids: self.pids_limit,
             ..Limits::default()
         };

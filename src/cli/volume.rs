@@ -12,6 +12,7 @@ use crate::cli::listing;
 use crate::cli::listing::Columns;
 use crate::cli::listing::Filter;
 use crate::cli::listing::Row;
+use crate::cli::listing::Sieve;
 use crate::cli::listing::holds;
 use crate::cli::out;
 use crate::cli::spelling;
@@ -121,15 +122,20 @@ pub struct Prune {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
+    /// Only those: label=NAME[=VALUE], label!=NAME[=VALUE], all=BOOL
+    #[arg(long, value_parser = listing::filter)]
+    filter: Vec<Filter>,
 }
 
 impl Prune {
     fn run(self, home: &Home) -> Outcome {
-        let which = if self.all { "all volumes" } else { "all anonymous volumes" };
+        let sieve = Sieve::of(&self.filter, &["label", "label!", "all"])?;
+        let all = self.all || self.filter.iter().any(|filter| filter.key == "all" && matches!(filter.value.as_str(), "true" | "1"));
+        let which = if all { "all volumes" } else { "all anonymous volumes" };
         if !self.force && !out::confirmed(&format!("This will remove {which} that no container uses. Continue?"))? {
             return Ok(1);
         }
-        remove_unneeded(home, |volume| self.all || volume.anonymous)?;
+        remove_unneeded(home, |volume| (all || volume.anonymous) && sieve.passes(&volume.created, &volume.labels))?;
         Ok(0)
     }
 }

@@ -13,6 +13,7 @@ use crate::runtime::Cgroup;
 use crate::state;
 use crate::state::Lock;
 
+use super::BlockIo;
 use super::Container;
 use super::Limits;
 use super::NetworkMode;
@@ -152,7 +153,9 @@ fn merged(before: &Limits, more: &Limits) -> Limits {
         cpus: more.cpus.or(before.cpus),
         cpu_shares: more.cpu_shares.or(before.cpu_shares),
         cpuset: more.cpuset.clone().or_else(|| before.cpuset.clone()),
+        cpuset_mems: more.cpuset_mems.clone().or_else(|| before.cpuset_mems.clone()),
         pids: more.pids.or(before.pids),
+        block_io: BlockIo { weight: more.block_io.weight.or(before.block_io.weight), ..before.block_io.clone() },
         // A number of CPUs takes the place of a quota.
         cpu_quota: before.cpu_quota.filter(|_| more.cpus.is_none()),
         cpu_period: before.cpu_period.filter(|_| more.cpus.is_none()),

@@ -184,7 +184,8 @@ impl Joint<'_> {
             let line = self.log.next()?;
             let full = bytes.len() > 64 * 1024 || line.as_ref().is_none_or(|line| line.stream != stream);
             if full && !bytes.is_empty() {
-                match streams::write(stream, &bytes) {
+                let is_hidden = self.attach.hidden[usize::from(stream != 1)];
+                match if is_hidden { Ok(()) } else { streams::write(stream, &bytes) } {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Some(Attached::Detached)),
                     outcome => outcome.doing(|| "cannot write the container's output")?,
                 }

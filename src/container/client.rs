@@ -203,9 +203,17 @@ pub(super) fn check_log(home: &Home, container: &Container) -> Result<()> {
 /// # Errors
 /// What the supervisor says.
 pub fn stop(home: &Home, id: &str, grace: Grace) -> Result<()> {
+    stop_by(home, id, grace, None)
+}
+
+/// Does so with another signal than the container's own.
+///
+/// # Errors
+/// What the supervisor says; an unknown signal.
+pub fn stop_by(home: &Home, id: &str, grace: Grace, signal: Option<&str>) -> Result<()> {
     let container = existing(home, id)?;
     if record::recorded_state(home, id)?.is_up() {
-        ask(home, key(&container), &Request::Stop { id: id.to_owned(), grace })?;
+        ask(home, key(&container), &Request::Stop { id: id.to_owned(), grace, signal: signal.map(str::to_owned) })?;
     }
     Ok(())
 }
@@ -214,8 +222,8 @@ pub fn stop(home: &Home, id: &str, grace: Grace) -> Result<()> {
 ///
 /// # Errors
 /// What the supervisor says.
-pub fn restart(home: &Home, id: &str, grace: Grace) -> Result<Vec<String>> {
-    stop(home, id, grace)?;
+pub fn restart(home: &Home, id: &str, grace: Grace, signal: Option<&str>) -> Result<Vec<String>> {
+    stop_by(home, id, grace, signal)?;
     let warnings = start(home, id)?;
     notes::note(home, &existing(home, id)?, "restart", &[]);
     Ok(warnings)
@@ -230,7 +238,7 @@ pub fn halt(home: &Home, id: &str, grace: Grace) -> Result<()> {
     let container = existing(home, id)?;
     if record::recorded_state(home, id)?.is_up() {
         // The first answer counts: that of the stop if it ran no more, else that of the wait.
-        let (stop, wait) = (Request::Stop { id: id.to_owned(), grace }, Request::Wait { id: id.to_owned() });
+        let (stop, wait) = (Request::Stop { id: id.to_owned(), grace, signal: None }, Request::Wait { id: id.to_owned() });
         ask_all(home, key(&container), &[&stop, &wait])?;
     }
     Ok(())

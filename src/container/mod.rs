@@ -62,6 +62,7 @@ pub use client::restart;
 pub use client::revive;
 pub use client::start;
 pub use client::stop;
+pub use client::stop_by;
 pub use client::wait;
 pub use copy::Links;
 pub use copy::Owners;
@@ -231,6 +232,8 @@ pub struct Attach {
     pub start: bool,
     /// Typed on a terminal, they leave the container alone.
     pub detach_keys: DetachKeys,
+    /// Standard output, and standard error, that are not shown.
+    pub hidden: [bool; 2],
 }
 
 /// How an [`attach()`] ended.

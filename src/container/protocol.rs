@@ -65,6 +65,9 @@ pub(super) enum Request {
     Stop {
         id: String,
         grace: Grace,
+        /// The container's own if None.
+        #[serde(default)]
+        signal: Option<String>,
     },
     Kill {
         id: String,
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn a_message_arrives_whole_with_its_descriptor() {
         let (ours, theirs) = pair().unwrap();
-        let request = Request::Stop { id: "a".repeat(64), grace: Grace::Seconds(3) };
+        let request = Request::Stop { id: "a".repeat(64), grace: Grace::Seconds(3), signal: None };
         send(ours.as_fd(), &request, Some(theirs.as_fd())).unwrap();
         send(ours.as_fd(), &Request::Revived, None).unwrap();
         let (heard, descriptor) = receive::<Request>(theirs.as_fd()).unwrap().unwrap();

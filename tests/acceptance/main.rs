@@ -26,6 +26,7 @@ mod cp;
 mod disk;
 mod down;
 mod exec;
+mod flags;
 mod getting_started;
 mod idle;
 mod interrupted;

@@ -91,7 +91,7 @@ impl Supervisor {
                 true => Some(Reply::More),
                 false => self.park(number, Parked::More(id.clone())),
             }),
-            Request::Stop { id, grace } => self.stop(id, *grace).map(|()| match self.is_down(id) {
+            Request::Stop { id, grace, signal } => self.stop(id, *grace, signal.as_deref()).map(|()| match self.is_down(id) {
                 true => Some(Reply::Done),
                 false => self.park(number, Parked::Stop(id.clone())),
             }),

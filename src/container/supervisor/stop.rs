@@ -24,11 +24,12 @@ const PATIENCE: u64 = 10;
 
 impl Supervisor {
     /// Signals a container to stop; it is down when [`Supervisor::is_down`] says so.
-    pub(super) fn stop(&mut self, id: &str, grace: Grace) -> Result<()> {
+    pub(super) fn stop(&mut self, id: &str, grace: Grace, signal: Option<&str>) -> Result<()> {
         let Some(watched) = self.watched.get_mut(id) else { return Ok(()) };
-        watched.state.stopped_by_hand = true;
         let wanted = &watched.container.wanted;
-        let signal = signals::number(wanted.stop_signal.as_deref().filter(|text| !text.is_empty()).unwrap_or("SIGTERM"))?;
+        let usual = wanted.stop_signal.as_deref().filter(|text| !text.is_empty()).unwrap_or("SIGTERM");
+        let signal = signals::number(signal.unwrap_or(usual))?;
+        watched.state.stopped_by_hand = true;
         let seconds = match grace {
             Grace::AsMade => Some(wanted.stop_timeout.unwrap_or(PATIENCE)),
             Grace::Seconds(seconds) => Some(seconds),
