@@ -64,6 +64,8 @@ def median(words, number=None, before=None, **more):
 
 def used(words, directory="/", extra=None):
     """Wall time in ms, CPU time in s of the whole world, peak memory in MiB of the largest process of the command."""
+    # What was written before is none of its business.
+    os.sync()
     before, begun = world.cpu_seconds(), time.perf_counter()
     child = subprocess.Popen(words, cwd=directory, env={**environment, **(extra or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     told = child.stderr.read()
@@ -87,6 +89,11 @@ def attempt(measure):
 def load():
     with open("/proc/loadavg") as file:
         return float(file.read().split()[0])
+
+
+def shown(value, unit):
+    """Ratios are about hundredths."""
+    return f"{value:.{2 if unit in ('x', '') else 1}f} {unit}".strip()
 
 
 def row(name, limit=None, unit="ms", **found):
@@ -120,11 +127,11 @@ def print_table():
     for measure, limit, unit, found, busy in table:
         ours = found.get("coracle")
         missed = limit is not None and ours is not None and ours > limit
-        cells = ["" if limit is None else f"{limit} {unit}", "" if ours is None else f"{'**' if missed else ''}{ours:.1f} {unit}{'** missed' if missed else ''}"]
+        cells = ["" if limit is None else f"{limit} {unit}", "" if ours is None else f"{'**' if missed else ''}{shown(ours, unit)}{'** missed' if missed else ''}"]
         for name in others:
             value = found.get(name)
             ratio = f" ({value / ours:.1f}x)" if value is not None and ours else ""
-            cells.append("" if value is None else f"{value:.1f} {unit}{ratio}")
+            cells.append("" if value is None else shown(value, unit) + ("" if unit == "x" else ratio))
         print(f"| {measure} | " + " | ".join(cells) + f" | {busy:.1f} |")
 
 
