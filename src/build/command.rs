@@ -1,5 +1,8 @@
 //! RUN: its key, its job, and how its end is told.
 
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use crate::build::chain::Chain;
 use crate::build::dockerfile::instruction::RunNetwork;
 use crate::build::dockerfile::mounts::MountKind;
@@ -11,6 +14,7 @@ use crate::build::job::Job;
 use crate::build::job::Limits;
 use crate::build::job::Network;
 use crate::build::job::Rights;
+use crate::build::job::Talk;
 use crate::build::records::Key;
 use crate::build::solve::Solver;
 use crate::build::steps::Origin;
@@ -18,6 +22,7 @@ use crate::build::steps::RunWork;
 use crate::build::steps::Step;
 use crate::build::supplies::Supplies;
 use crate::build::worker;
+use crate::container;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::net;
@@ -32,6 +37,9 @@ impl Solver<'_> {
         }
         for (name, address) in &self.wanted.extra_hosts {
             key = key.text(name).text(address);
+        }
+        for device in &work.devices {
+            key = key.text("device").text(&device.name).text(if device.required { "required" } else { "optional" });
         }
         if let Some((path, script)) = &work.script {
             key = key.text(path).text(script);
@@ -97,12 +105,14 @@ impl Solver<'_> {
             upper: draft.upper(),
             work: draft.work(),
             args: work.args.clone(),
+            talk: Talk::Heard,
             env,
             directory: work.directory.clone(),
             user: work.user.clone(),
             network,
             mounts: std::mem::take(&mut supplies.mounts),
             rights: work.rights,
+            devices: self.devices(step, work)?,
             limits: Limits {
                 shm_size: self.wanted.shm_size,
                 ulimits: self.wanted.ulimits.clone(),
@@ -119,7 +129,61 @@ impl Solver<'_> {
         }
         match ended.report.status {
             Some(0) => Ok(true),
-            _ => Err(self.failed(step, work, ended)),
+            _ => {
+                let failure = self.failed(step, work, ended);
+                if self.wanted.debug {
+                    self.debug(job, &failure);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The devices that are there of those a RUN asks for.
+    fn devices(&self, step: &Step, work: &RunWork) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for device in &work.devices {
+            let meant = container::meant_cdi_devices(&device.name);
+            let name = &device.name;
+            if meant.is_empty() && device.required {
+                let fault = self.source.fault(step.place, format!("required device {name:?} is not registered"));
+                return Err(fault.hint("put a spec of it into /etc/cdi or /var/run/cdi, or remove `required`"));
+            }
+            if meant.is_empty() {
+                self.watch.note(&format!("line {}: there is no device {name:?}: the command does without", step.place.line));
+            }
+            for found in meant {
+                let kind = found.split('=').next().unwrap_or_default();
+                let rights = ["device".to_owned(), format!("device={found}"), format!("device={kind}"), format!("device={name}")];
+                if !rights.iter().any(|right| self.wanted.allow.contains(right)) {
+                    let fault = self.source.fault(step.place, format!("device {found:?} is requested by the build but not allowed"));
+                    return Err(fault.hint(format!("allow it with `--allow device={found}`, or remove the flag")));
+                }
+                names.push(found);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Opens a shell in the root of a step that failed, as the step left it; the user's exit ends it.
+    fn debug(&self, mut job: Job, failure: &Failure) {
+        static ONE: Mutex<()> = Mutex::new(());
+        // Two stages may fail at once, and there is one terminal.
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopped() {
+            return;
+        }
+        self.stop();
+        self.watch.handed_over(&format!("{failure}\na shell in the root of the failed step; `exit` ends it and the build"));
+        job.args = vec!["/bin/sh".to_owned()];
+        job.talk = Talk::Terminal;
+        if let Ok(term) = std::env::var("TERM")
+            && !job.env.iter().any(|line| line.starts_with("TERM="))
+        {
+            job.env.push(format!("TERM={term}"));
+        }
+        if let Err(failure) = job::converse(&job) {
+            self.watch.note(&failure.to_string());
         }
     }
 

@@ -55,13 +55,26 @@ pub(super) struct Job {
     pub upper: PathBuf,
     pub work: PathBuf,
     pub args: Vec<String>,
+    pub talk: Talk,
     pub env: Vec<String>,
     pub directory: String,
     pub user: String,
     pub network: Network,
     pub mounts: Vec<JobMount>,
     pub rights: Rights,
+    /// `vendor.com/class=name`.
+    pub devices: Vec<String>,
     pub limits: Limits,
+}
+
+/// Who hears and answers the command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Talk {
+    /// The build hears it, nobody answers.
+    #[default]
+    Heard,
+    /// The user, at the terminal.
+    Terminal,
 }
 
 /// What the command may do.
@@ -203,6 +216,31 @@ pub(super) fn run(job: &Job, reins: &Reins, watch: &dyn Watch, number: usize) ->
     let report = report.ok_or_else(|| Failure::new("cannot carry out RUN").because(format!("its process died ({status})")))?;
     report.notes.iter().for_each(|note| watch.note(note));
     Ok(Ended { report, last })
+}
+
+/// Lets the user work in the container of a job whose command is a shell, on our own terminal.
+///
+/// # Errors
+/// The process cannot be started; the shell cannot.
+pub(super) fn converse(job: &Job) -> Result<()> {
+    let starting = || "cannot start a shell in the root of the failed step";
+    let mut command = Command::new("/proc/self/exe");
+    // With our group, so that it may use the terminal; a Ctrl-C ends us both.
+    let mut child = command.arg0("coracle").arg(ROLE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().doing(starting)?;
+    let mut line = serde_json::to_vec(job).doing(starting)?;
+    line.push(b'\n');
+    let rein = child.stdin.take().map(|mut rein| {
+        // A job that is already dead will be known by its missing report.
+        let _ = rein.write_all(&line);
+        rein
+    });
+    let report = report(&mut child).unwrap_or_default();
+    drop(rein);
+    child.wait().doing(starting)?;
+    match report.status {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(starting()).because(report.reasons.join(": "))),
+    }
 }
 
 /// Passes on the output until the last process that could write has closed it.

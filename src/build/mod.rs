@@ -112,6 +112,8 @@ pub trait Watch: crate::image::Watch {
     fn output(&self, number: usize, line: &[u8]);
     /// It ended well.
     fn ended(&self, number: usize);
+    /// A step failed, and the terminal is somebody else's from now on; the text is said before.
+    fn handed_over(&self, text: &str);
     /// The result is going to a registry, under this name.
     fn pushing(&self, name: &str);
 }

@@ -235,6 +235,7 @@ mod tests {
     }
 
     impl Watch for Nobody {
+        fn handed_over(&self, _: &str) {}
         fn step(&self, _number: usize, _of: usize, _text: &str) {}
         fn cached(&self, _number: usize) {}
         fn output(&self, _number: usize, _line: &[u8]) {}

@@ -197,7 +197,7 @@ impl<'a> Solver<'a> {
         self.outcomes[index].told.notify_all();
     }
 
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.reins.drop_all();
     }

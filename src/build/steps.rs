@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::build::dockerfile::devices::Device;
 use crate::build::dockerfile::instruction::RunNetwork;
 use crate::build::dockerfile::mounts::RunMount;
 use crate::build::dockerfile::source::Place;
@@ -56,6 +57,7 @@ pub(super) struct RunWork {
     pub network: RunNetwork,
     pub rights: Rights,
     pub mounts: Vec<PlacedMount>,
+    pub devices: Vec<Device>,
     /// A heredoc that begins with `#!`: its file name and text, to be executed itself.
     pub script: Option<(String, String)>,
 }

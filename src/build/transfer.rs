@@ -68,6 +68,7 @@ impl StageState<'_> {
             network: run.network,
             rights,
             mounts,
+            devices: run.devices.iter().map(devices::read).collect::<Result<_, _>>()?,
             script,
         };
         self.done.steps.push(Step { place: command.start(), shown: shown(command, run), work: Work::Run(work) });
@@ -81,13 +82,6 @@ impl StageState<'_> {
         if let Some(word) = run.insecure.as_ref().filter(|_| !self.setting.insecure) {
             let fault = Fault::new(word, "security.insecure is not allowed");
             return Err(fault.hint("allow it with `--allow security.insecure`, or remove the flag"));
-        }
-        for word in &run.devices {
-            let device = devices::read(word)?;
-            if device.required {
-                let fault = Fault::new(word, format!("cannot give the device `{}` to RUN", device.name));
-                return Err(fault.hint("builds know no devices yet: remove `required`, or the flag"));
-            }
         }
         if run.network == RunNetwork::Host && !self.setting.host_network {
             let word = Word { text: String::new(), at: 0, len: 3 };

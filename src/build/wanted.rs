@@ -50,7 +50,9 @@ pub struct Wanted {
     pub secrets: BTreeMap<String, Secret>,
     /// `--ssh`, by id: an agent's socket, or keys; without any, the agent that SSH_AUTH_SOCK names.
     pub ssh: BTreeMap<String, Vec<PathBuf>>,
-    /// `--allow`: `network.host`, `security.insecure`.
+    /// A step that fails opens a shell on our terminal.
+    pub debug: bool,
+    /// `--allow`: `network.host`, `security.insecure`, `device`, `device=NAME`.
     pub allow: BTreeSet<String>,
     /// Of /dev/shm in RUN, in bytes.
     pub shm_size: Option<u64>,

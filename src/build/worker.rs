@@ -32,6 +32,7 @@ use crate::build::job::JobMount;
 use crate::build::job::Network;
 use crate::build::job::Report;
 use crate::build::job::Rights;
+use crate::build::job::Talk;
 use crate::build::root::Root;
 use crate::build::stubs::Stubs;
 use crate::container;
@@ -122,7 +123,7 @@ fn run(home: &Home, job: &Job) -> Result<Report> {
     let spec = spec(job, &root, mounts(job)?)?;
     let stubs = Stubs::missing(&seen, &spec).doing(|| "cannot read the root")?;
     let (cgroup, notes) = Cgroup::create(&cgroup_path(&job.id, job.limits.cgroup_parent.as_deref()), &LinuxResources::default())?;
-    let created = runtime::create(Create { id: &job.id, spec: &spec, root, cgroup: &cgroup, stdio: stdio()? })?;
+    let created = runtime::create(Create { id: &job.id, spec: &spec, root, cgroup: &cgroup, stdio: stdio(job.talk)? })?;
     if let Network::Plug(network) = &job.network {
         let plug = net::Plug::into_network(network);
         net::plug(home, &job.id, created.netns.as_fd(), &[plug])?;
@@ -135,9 +136,14 @@ fn run(home: &Home, job: &Job) -> Result<Report> {
     Ok(Report { status: Some(status), notes, out_of_memory, ..Report::default() })
 }
 
-/// The command writes to our standard error and reads nothing.
-fn stdio() -> Result<Stdio> {
+/// The command writes to our standard error and reads nothing, or the terminal is its own.
+fn stdio(talk: Talk) -> Result<Stdio> {
     let nothing = || "cannot open the streams of RUN";
+    if talk == Talk::Terminal {
+        let terminal = File::options().read(true).write(true).open("/dev/tty").doing(nothing)?;
+        let copy = || terminal.try_clone().map(OwnedFd::from).doing(nothing);
+        return Ok(Stdio::Files { stdin: copy()?, stdout: copy()?, stderr: copy()? });
+    }
     let null = File::open("/dev/null").doing(nothing)?;
     let output = || rustix::stdio::stderr().try_clone_to_owned().doing(nothing);
     Ok(Stdio::Files { stdin: null.into(), stdout: output()?, stderr: output()? })
@@ -216,6 +222,7 @@ fn spec(job: &Job, root: &OwnedFd, mounts: Vec<Mount>) -> Result<Spec> {
     }
     all.extend(mounts);
     spec.set_mounts(Some(all));
+    container::give_cdi_devices(&mut spec, &job.devices, &job.draft.join("files"))?;
     if job.rights == Rights::All {
         runtime::apply_trust(&mut spec, &Trust { privileged: true, ..Trust::default() })?;
     }

@@ -5,6 +5,7 @@ pub mod outputs;
 mod report;
 pub mod words;
 
+use std::io::IsTerminal;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -72,7 +73,10 @@ pub struct Command {
     /// An ssh agent or keys for RUN --mount=type=ssh
     #[arg(long, value_name = "default|ID[=SOCKET|KEY[,KEY]]", value_parser = words::ssh)]
     ssh: Vec<(String, Vec<PathBuf>)>,
-    /// Allow what endangers this machine: `network.host`, `security.insecure`
+    /// When a step fails, open a shell in its root
+    #[arg(long)]
+    debug: bool,
+    /// Allow what endangers this machine: `network.host`, `security.insecure`, `device=NAME`
     #[arg(long, value_name = "RIGHT", value_parser = words::right)]
     allow: Vec<String>,
     /// Size of /dev/shm in RUN
@@ -189,12 +193,22 @@ impl Command {
             secrets: self.secret.into_iter().collect(),
             ssh: self.ssh.into_iter().collect(),
             allow: self.allow.into_iter().collect(),
+            debug: self.debug && has_terminal(),
             shm_size: self.shm_size,
             ulimits: self.ulimit,
             cgroup_parent: self.cgroup_parent,
             ..self.going.wanted()
         })
     }
+}
+
+/// Whether somebody can work in a shell here; says so if not.
+fn has_terminal() -> bool {
+    let has = std::io::stdin().is_terminal() && out::talks_to_terminal();
+    if !has {
+        out::warn("`--debug` opens no shell if a step fails: standard input and standard error are no terminal");
+    }
+    has
 }
 
 fn input() -> Result<String> {

@@ -64,7 +64,7 @@ pub(super) fn build(home: &Home, container: &Container, user: &User) -> Result<S
     }
     runtime::apply_trust(&mut spec, &wanted.trust)?;
     devices::add(&mut spec, wanted)?; // after the trust, which sets the rules that these are added to
-    cdi::inject(&mut spec, &wanted.cdi_devices, &home.container_run(&container.id))?;
+    cdi::give_cdi_devices(&mut spec, &wanted.cdi_devices, &home.container_run(&container.id))?;
     Ok(spec)
 }
 

@@ -10,6 +10,7 @@ mod build;
 mod build_again;
 mod build_caches;
 mod build_compose;
+mod build_devices;
 mod build_limit;
 mod build_outputs;
 mod build_rights;

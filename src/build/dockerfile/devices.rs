@@ -2,11 +2,14 @@
 //!
 //! Follows <https://github.com/moby/buildkit/blob/v0.26.0/frontend/dockerfile/instructions/commands_rundevice.go>.
 
+use serde::Deserialize;
+use serde::Serialize;
+
 use crate::build::dockerfile::flags::Fault;
 use crate::build::dockerfile::words::Word;
 
 /// A device that a RUN asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// As CDI names it: `vendor.com/class=name`.
     pub name: String,

@@ -55,8 +55,9 @@ pub fn build_context(text: &str) -> Result<(String, String), String> {
 /// Reads one of the rights that a build can be given.
 pub fn right(text: &str) -> Result<String, String> {
     match text {
-        "network.host" | "security.insecure" => Ok(text.to_owned()),
-        _ => Err("the rights are network.host and security.insecure".to_owned()),
+        "network.host" | "security.insecure" | "device" => Ok(text.to_owned()),
+        _ if text.starts_with("device=") => Ok(text.to_owned()),
+        _ => Err("the rights are network.host, security.insecure and device[=NAME]".to_owned()),
     }
 }
 

@@ -266,6 +266,11 @@ impl build::Watch for BuildWatch {
         self.end(number, "");
     }
 
+    fn handed_over(&self, text: &str) {
+        self.failed();
+        self.progress.say(text);
+    }
+
     fn pushing(&self, name: &str) {
         let push = Arc::new(self.progress.image(name, Way::Push));
         *self.pull.lock().unwrap_or_else(PoisonError::into_inner) = push;

@@ -4,6 +4,7 @@
 mod edits;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -57,11 +58,22 @@ pub fn check_cdi_devices(names: &[String]) -> Result<()> {
     }
 }
 
-/// Gives the devices to a container.
+/// The devices that a RUN means, in full: one by its name, the first of a kind without a name, all with `*`; none if there
+/// are no such devices.
+pub fn meant_cdi_devices(text: &str) -> Vec<String> {
+    let (kind, name) = text.split_once('=').unwrap_or((text, ""));
+    let specs = load(&directories());
+    let of_kind = specs.iter().filter_map(|(_, spec)| spec.as_ref().ok()).filter(|spec| spec.kind == kind);
+    let names: BTreeSet<&String> = of_kind.flat_map(|spec| &spec.devices).map(|device| &device.name).collect();
+    let meant = names.into_iter().filter(|known| name.is_empty() || name == "*" || *known == name);
+    meant.map(|name| format!("{kind}={name}")).take(if name.is_empty() { 1 } else { usize::MAX }).collect()
+}
+
+/// Gives the devices to a container; its hooks find its configuration in the directory `bundle`.
 ///
 /// # Errors
 /// A device that is not there, or whose spec asks for what is not carried out.
-pub(super) fn inject(spec: &mut Spec, names: &[String], bundle: &Path) -> Result<()> {
+pub fn give_cdi_devices(spec: &mut Spec, names: &[String], bundle: &Path) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
