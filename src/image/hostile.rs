@@ -1,6 +1,6 @@
 //! What strangers send, and what becomes of it when it is not what it should be: mutations without end, for a second each.
 //!
-//! Always the same ones, so that a finding can be looked at; `CORACLE_TORMENT=600` goes on for ten minutes. Nothing may
+//! Always the same ones, so that a finding can be looked at; `CORACLE_FUZZ_SECONDS=600` goes on for ten minutes. Nothing may
 //! panic, hang, or leave its directory.
 
 use std::fs;
@@ -18,7 +18,7 @@ use super::unpack::unpack;
 use crate::place::Home;
 
 fn time() -> Duration {
-    let seconds = std::env::var("CORACLE_TORMENT").ok().and_then(|seconds| seconds.parse().ok());
+    let seconds = std::env::var("CORACLE_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(1))
 }
 
