@@ -2,9 +2,11 @@
 //!
 //! The stream is cut into blocks of a fixed length and each is compressed for itself: for gzip as pigz does it (one
 //! member, each block with the end of the one before as its dictionary), for zstd as frames one after the other. So the
-//! result does not depend on how many threads were at work.
+//! result does not depend on how many threads were at work. Blocks on their way share one room, whatever the number of
+//! layers and processors: see [`Room`].
 
 use std::io;
+use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::mpsc::Receiver;
@@ -25,7 +27,11 @@ use crate::failure::Result;
 /// What deflate looks back at.
 const WINDOW: usize = 32 << 10;
 const GZIP_BLOCK: usize = 512 << 10;
-const ZSTD_BLOCK: usize = 2 << 20;
+const ZSTD_BLOCK: usize = 1 << 20;
+/// What all blocks that are being compressed, in all layers, may take together.
+const ROOM: usize = 8 << 20;
+/// More threads find no blocks in the room, and each has tables of its own.
+const MOST_THREADS: usize = 6;
 /// gzip's and zstd's own defaults.
 const GZIP_LEVEL: i32 = 6;
 const ZSTD_LEVEL: i32 = 3;
@@ -69,10 +75,46 @@ impl Packing {
     }
 }
 
+/// What blocks may still take. A block that has its place needs no other to get through, so nobody waits for ever.
+struct Room {
+    left: Mutex<usize>,
+    more: Condvar,
+}
+
+static ROOM_FOR_ALL: Room = Room { left: Mutex::new(ROOM), more: Condvar::new() };
+
+/// A block's place in the room; given back when the block is written.
+struct Place {
+    bytes: usize,
+}
+
+impl Room {
+    fn take(&'static self, bytes: usize) -> Place {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = self.more.wait_while(left, |left| *left < bytes).unwrap_or_else(PoisonError::into_inner);
+        *left -= bytes;
+        Place { bytes }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *ROOM_FOR_ALL.left.lock().unwrap_or_else(PoisonError::into_inner) += self.bytes;
+        ROOM_FOR_ALL.more.notify_all();
+    }
+}
+
 struct Job {
     block: Vec<u8>,
+    place: Place,
     dictionary: Vec<u8>,
-    reply: SyncSender<io::Result<Vec<u8>>>,
+    reply: SyncSender<io::Result<Packed>>,
+}
+
+/// A block compressed, and the place it still takes.
+struct Packed {
+    bytes: Vec<u8>,
+    _place: Place,
 }
 
 /// Compresses what `fill` writes and gives it to `out`.
@@ -80,9 +122,9 @@ pub(super) fn pack(packing: Packing, fill: impl FnOnce(&mut Sink<'_>) -> Result<
     if packing.compression == Compression::None {
         return fill(out);
     }
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     let (jobs, queue) = sync_channel::<Job>(threads);
-    let (order, replies) = sync_channel::<Receiver<io::Result<Vec<u8>>>>(threads * 2);
+    let (order, replies) = sync_channel::<Receiver<io::Result<Packed>>>(threads * 2);
     let queue = Mutex::new(queue);
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -110,13 +152,13 @@ pub(super) fn pack(packing: Packing, fill: impl FnOnce(&mut Sink<'_>) -> Result<
     })
 }
 
-fn write(packing: Packing, replies: &Receiver<Receiver<io::Result<Vec<u8>>>>, out: &mut Sink<'_>) -> io::Result<()> {
+fn write(packing: Packing, replies: &Receiver<Receiver<io::Result<Packed>>>, out: &mut Sink<'_>) -> io::Result<()> {
     if packing.compression == Compression::Gzip {
         out(&GZIP_HEADER)?;
     }
     for reply in replies {
         let Ok(block) = reply.recv() else { return Err(io::Error::other("a thread that compressed has ended")) };
-        out(&block?)?;
+        out(&block?.bytes)?;
     }
     Ok(())
 }
@@ -127,15 +169,17 @@ fn work(packing: Packing, queue: &Mutex<Receiver<Job>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let block = match packing.compression {
+        let bytes = match packing.compression {
             Compression::Gzip => deflate(&job, packing.real_level()),
             _ => match &mut zstd {
                 Ok(compressor) => compressor.compress(&job.block),
                 Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
             },
         };
+        let Job { block, place, reply, .. } = job;
+        drop(block);
         // Nobody waits for it any more: then the order has ended too.
-        let _ = job.reply.send(block);
+        let _ = reply.send(bytes.map(|bytes| Packed { bytes, _place: place }));
     }
 }
 
@@ -167,20 +211,26 @@ struct Cutter {
     block: Vec<u8>,
     dictionary: Vec<u8>,
     crc: Crc,
+    /// The place of `block`, from its first byte on.
+    place: Option<Place>,
     jobs: SyncSender<Job>,
-    order: SyncSender<Receiver<io::Result<Vec<u8>>>>,
+    order: SyncSender<Receiver<io::Result<Packed>>>,
 }
 
 impl Cutter {
-    fn new(packing: Packing, jobs: SyncSender<Job>, order: SyncSender<Receiver<io::Result<Vec<u8>>>>) -> Cutter {
+    fn new(packing: Packing, jobs: SyncSender<Job>, order: SyncSender<Receiver<io::Result<Packed>>>) -> Cutter {
         let wants_dictionary = packing.compression == Compression::Gzip;
         let length = if wants_dictionary { GZIP_BLOCK } else { ZSTD_BLOCK };
-        Cutter { length, wants_dictionary, block: Vec::with_capacity(length), dictionary: Vec::new(), crc: Crc::new(), jobs, order }
+        Cutter { length, wants_dictionary, block: Vec::new(), dictionary: Vec::new(), crc: Crc::new(), place: None, jobs, order }
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.crc.update(bytes);
         while !bytes.is_empty() {
+            if self.place.is_none() {
+                self.place = Some(ROOM_FOR_ALL.take(self.length));
+                self.block = Vec::with_capacity(self.length);
+            }
             let room = (self.length - self.block.len()).min(bytes.len());
             self.block.extend_from_slice(&bytes[..room]);
             bytes = &bytes[room..];
@@ -192,14 +242,15 @@ impl Cutter {
     }
 
     fn cut(&mut self) -> io::Result<()> {
-        let block = std::mem::replace(&mut self.block, Vec::with_capacity(self.length));
+        let block = std::mem::take(&mut self.block);
+        let place = self.place.take().unwrap_or_else(|| ROOM_FOR_ALL.take(0));
         let tail = if self.wants_dictionary { block[block.len().saturating_sub(WINDOW)..].to_vec() } else { Vec::new() };
         let dictionary = std::mem::replace(&mut self.dictionary, tail);
         let (reply, answer) = sync_channel(1);
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the compressed layer");
         // First the place in the order: it is what bounds the memory.
         self.order.send(answer).map_err(|_| gone())?;
-        self.jobs.send(Job { block, dictionary, reply }).map_err(|_| gone())
+        self.jobs.send(Job { block, place, dictionary, reply }).map_err(|_| gone())
     }
 
     /// The checksum and the length of all, as gzip's end has them.
@@ -273,6 +324,22 @@ mod tests {
         let fill = |sink: &mut Sink<'_>| bytes.chunks(100_000).try_for_each(sink).map_err(|error| Failure::new(error.to_string()));
         let outcome = pack(Packing::parse("gzip").unwrap(), fill, &mut |_| Err(io::Error::other("gone away")));
         assert!(outcome.unwrap_err().to_string().contains("gone away"));
+    }
+
+    /// If it did not, the last of these would wait for ever.
+    #[test]
+    fn work_that_is_given_up_leaves_its_room() {
+        let bytes = sample(ZSTD_BLOCK * 2 + 1);
+        for round in 0..2 * ROOM / ZSTD_BLOCK {
+            let fill = |sink: &mut Sink<'_>| bytes.chunks(100_000).try_for_each(sink).map_err(|error| Failure::new(error.to_string()));
+            let mut pieces = 0;
+            let mut out = |_: &[u8]| {
+                pieces += 1;
+                if pieces > round % 3 { Err(io::Error::other("gone away")) } else { Ok(()) }
+            };
+            pack(Packing::parse("zstd").unwrap(), fill, &mut out).unwrap_err();
+        }
+        assert!(zstd::decode_all(&packed("zstd", &bytes)[..]).unwrap() == bytes);
     }
 
     #[test]
