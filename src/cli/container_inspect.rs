@@ -224,7 +224,7 @@ fn mount_value(home: &Home, mount: &Mount) -> Value {
             ("bind", "", path.display().to_string(), propagation.as_deref().unwrap_or("rprivate"))
         }
         MountSource::Volume { name, .. } => ("volume", name.as_str(), volume::directory(home, name).display().to_string(), ""),
-        MountSource::Anonymous => ("volume", "", String::new(), ""),
+        MountSource::Anonymous { .. } => ("volume", "", String::new(), ""),
         MountSource::Image { name, .. } => ("image", "", name.clone(), ""),
         MountSource::Tmpfs { .. } | MountSource::Content { .. } => ("tmpfs", "", String::new(), ""),
     };

@@ -161,11 +161,14 @@ fn restart(service: &Service) -> Result<Restart> {
         return short::restart(text).map_err(|reason| Failure::new(format!("cannot understand `restart: {text}`")).because(reason));
     };
     let attempts = policy.get("max_attempts").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
-    Ok(match policy.get("condition").and_then(Value::as_str) {
-        Some("none") => Restart::No,
-        Some("on-failure") => Restart::OnFailure(attempts.unwrap_or(0)),
-        _ => Restart::Always,
-    })
+    match policy.get("condition").and_then(Value::as_str) {
+        Some("none" | "no") => Ok(Restart::No),
+        Some("on-failure") => Ok(Restart::OnFailure(attempts.unwrap_or(0))),
+        Some("unless-stopped") => Ok(Restart::UnlessStopped),
+        None | Some("" | "any" | "always") => Ok(Restart::Always),
+        Some(other) => Err(Failure::new(format!("cannot understand `deploy.restart_policy.condition: {other}`"))
+            .hint("the conditions are none, on-failure and any")),
+    }
 }
 
 fn healthcheck(wanted: Option<&ServiceHealthcheck>, images: Option<Healthcheck>) -> Result<Option<Healthcheck>> {

@@ -18,11 +18,18 @@ pub const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 pub const NETWORK: &str = "com.docker.compose.network";
 pub const VOLUME: &str = "com.docker.compose.volume";
 pub const VERSION: &str = "com.docker.compose.version";
+pub const ENVIRONMENT_FILE: &str = "com.docker.compose.project.environment_file";
+pub const SLUG: &str = "com.docker.compose.slug";
 
 /// The name of a service's container: its own, or `project-service-1`.
 pub fn container_name(project: &Project, service: (&str, &Service), number: u32) -> String {
     let between = project.separator;
     service.1.container_name.clone().unwrap_or_else(|| format!("{}{between}{}{between}{number}", project.name, service.0))
+}
+
+/// What a container says that takes the place of another one: the other's name without the project.
+pub fn replaced((name, service): (&str, &Service), number: u32) -> String {
+    service.container_name.clone().unwrap_or_else(|| format!("{name}-{number}"))
 }
 
 /// The name of the image a service runs: its own, or `project-service` for one that is built.

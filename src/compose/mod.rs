@@ -16,6 +16,7 @@ mod provider;
 pub mod recipe;
 pub mod resource;
 pub mod short;
+mod treatment;
 mod up;
 pub mod watch;
 mod yaml;

@@ -44,6 +44,11 @@ pub struct Project {
 }
 
 impl Project {
+    /// A service in normal form.
+    pub fn normal_of(&self, service: &str) -> Option<&Map<String, Value>> {
+        self.normal.get("services")?.get(service)?.as_object()
+    }
+
     /// These services and all that they depend on.
     pub fn needs(&self, services: &[String]) -> BTreeSet<String> {
         let mut needed = BTreeSet::new();

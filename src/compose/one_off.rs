@@ -43,6 +43,7 @@ pub fn prepare(
         up::up(home, project, options, (manner.clone(), watch))?;
         up::carry_out(home, project, awaited(project, name), (manner, watch))?;
     }
+    convert::uncarried(project, name).iter().for_each(|warning| watch.warn(warning));
     let service = &project.services[name];
     for key in service.networks.keys() {
         let Some(network) = project.networks.get(key).filter(|network| !network.external) else { continue };
@@ -92,7 +93,6 @@ pub fn wanted(home: &Home, (project, name): (&Project, &str), one_off: OneOff) -
     wanted.post_start.clear();
     wanted.pre_stop.clear();
     wanted.labels.insert(labels::ONE_OFF.to_owned(), "True".to_owned());
-    wanted.labels.insert(labels::NUMBER.to_owned(), "1".to_owned());
     Ok(wanted)
 }
 

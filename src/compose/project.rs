@@ -9,6 +9,7 @@ use crate::failure::Doing;
 use crate::failure::Result;
 
 use super::Sources;
+use super::labels;
 use super::load::Attributes;
 use super::load::Loaded;
 use super::model::FileObject;
@@ -20,7 +21,12 @@ pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
     let normal = loaded.values();
     let services = |services: &BTreeMap<String, Attributes>| -> Result<BTreeMap<String, Service>> {
         let mut services = all("service", services)?;
-        services.iter_mut().for_each(|(name, service)| note_denials(&loaded, name, service));
+        for (name, service) in &mut services {
+            note_denials(&loaded, name, service);
+            if !sources.env_files.is_empty() {
+                service.labels.insert(labels::ENVIRONMENT_FILE.to_owned(), sources.env_files.join(","));
+            }
+        }
         Ok(services)
     };
     Ok(Project {

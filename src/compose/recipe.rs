@@ -12,6 +12,7 @@ use sha2::Sha256;
 use crate::compose::model::FileObject;
 use crate::compose::model::Grant;
 use crate::compose::model::Project;
+use crate::compose::treatment;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -27,21 +28,14 @@ pub struct Recipe {
     pub contents: BTreeMap<String, String>,
 }
 
-/// Keys of a service that a running container need not be made anew for.
-const NO_CONCERN: [&str; 7] = ["build", "pull_policy", "scale", "depends_on", "profiles", "develop", "attach"];
-
 impl Recipe {
     /// The recipe of a service of this project.
     ///
     /// # Errors
     /// The file of a config or secret cannot be read.
     pub fn of(project: &Project, name: &str) -> Result<Recipe> {
-        let normal = project.normal.pointer(&format!("/services/{}", name.replace('~', "~0").replace('/', "~1")));
-        let mut service = normal.and_then(Value::as_object).cloned().unwrap_or_default();
-        service.retain(|key, _| !NO_CONCERN.contains(&key.as_str()));
-        if let Some(Value::Object(deploy)) = service.get_mut("deploy") {
-            deploy.remove("replicas");
-        }
+        let mut service = project.normal_of(name).cloned().unwrap_or_default();
+        treatment::keep_what_is_made(&mut service);
         let mut recipe = Recipe { service, ..Recipe::default() };
         let Some(model) = project.services.get(name) else { return Ok(recipe) };
         for key in model.networks.keys() {

@@ -109,6 +109,12 @@ fn is_on(network: &Network, key: &str, usual: bool) -> bool {
     network.rest.get(key).and_then(Value::as_bool).unwrap_or(usual)
 }
 
+/// The settings of a volume, as one digest.
+pub fn volume_hash(volume: &Volume) -> String {
+    let text = format!("{:?} {:?}", volume.driver_opts, volume.labels);
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What is to be made for a top-level volume.
 ///
 /// # Errors
@@ -122,6 +128,7 @@ pub fn volume_wanted(project: &Project, key: &str, volume: &Volume) -> Result<vo
     let mut labels = volume.labels.clone();
     labels.extend(labels::of_project(&project.name));
     labels.insert(labels::VOLUME.to_owned(), key.to_owned());
+    labels.insert(labels::CONFIG_HASH.to_owned(), volume_hash(volume));
     let options: BTreeMap<String, String> = volume.driver_opts.clone();
     Ok(volume::Wanted { name: Some(volume.name.clone()), labels, options })
 }

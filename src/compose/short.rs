@@ -193,14 +193,30 @@ pub fn security_option(trust: &mut Trust, text: &str, directory: &Path) -> Resul
         ("seccomp", "unconfined") => trust.seccomp = SeccompChoice::Unconfined,
         ("seccomp", "builtin") => trust.seccomp = SeccompChoice::Default,
         ("seccomp", path) => trust.seccomp = SeccompChoice::Profile(profile(&directory.join(path))?),
+        ("systempaths", "unconfined") => trust.open_paths = true,
         // Nothing of ours confines by AppArmor or SELinux, so these two ask for what is.
         ("apparmor", "unconfined") | ("label", "disable") => {}
+        // What the kernel does not do for anybody is told by `security_without_effect`.
+        _ if security_without_effect(text) => {}
         _ => {
-            return Err(Failure::new(format!("cannot carry out the security option `{text}`"))
-                .hint("known are no-new-privileges, seccomp=FILE|unconfined|builtin, apparmor=unconfined and label=disable"));
+            return Err(Failure::new(format!("cannot carry out the security option `{text}`")).hint(
+                "known are no-new-privileges, seccomp=FILE|unconfined|builtin, systempaths=unconfined, apparmor=unconfined and label=disable",
+            ));
         }
     }
     Ok(())
+}
+
+/// Whether a security option asks for what this kernel has not: a profile of AppArmor, a label of SELinux.
+pub fn security_without_effect(text: &str) -> bool {
+    let (name, value) = text.split_once('=').or_else(|| text.split_once(':')).unwrap_or((text, ""));
+    let has_apparmor = || std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));
+    match (name, value) {
+        ("apparmor", "unconfined" | "") | ("label", "disable" | "") => false,
+        ("apparmor", _) => !has_apparmor(),
+        ("label", _) => !Path::new("/sys/fs/selinux/enforce").exists(),
+        _ => false,
+    }
 }
 
 fn profile(path: &Path) -> Result<String> {

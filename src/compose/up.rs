@@ -231,7 +231,7 @@ fn uncarried(project: &Project, plan: &Plan) -> Vec<String> {
         _ => None,
     });
     let of_networks = networks.flat_map(|(key, network)| resource::uncarried_of_network(key, network));
-    let of_services = services.into_iter().flat_map(|name| convert::uncarried(name, &project.services[name]));
+    let of_services = services.into_iter().flat_map(|name| convert::uncarried(project, name));
     of_services.chain(of_networks).collect()
 }
 

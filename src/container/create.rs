@@ -157,7 +157,7 @@ fn tidy_target(target: &str) -> Result<String> {
 /// Makes what the mounts need: bind sources, named and anonymous volumes.
 fn prepare_mounts(home: &Home, wanted: &mut Wanted, undo: &mut Undo<'_>) -> Result<()> {
     for mount in &mut wanted.mounts {
-        match &mount.source {
+        match &mut mount.source {
             MountSource::Bind { path, create, .. } => prepare_bind(path, *create)?,
             MountSource::Volume { name, .. } => {
                 volume::create(home, &named(name))?;
@@ -165,8 +165,8 @@ fn prepare_mounts(home: &Home, wanted: &mut Wanted, undo: &mut Undo<'_>) -> Resu
                     prepare_bind(&path, false).map_err(|failure| failure.within(format!("cannot mount volume `{name}`")))?;
                 }
             }
-            MountSource::Anonymous => {
-                let made = volume::create(home, &volume::Wanted::default())?;
+            MountSource::Anonymous { labels } => {
+                let made = volume::create(home, &volume::Wanted { labels: std::mem::take(labels), ..volume::Wanted::default() })?;
                 undo.volumes.push(made.name.clone());
                 mount.source = MountSource::Volume { name: made.name, nocopy: false, subpath: None };
             }

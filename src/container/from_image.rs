@@ -110,7 +110,7 @@ fn exposed(image: &Image) -> Vec<String> {
 }
 
 fn anonymous(target: &str) -> Mount {
-    Mount { target: target.to_owned(), read_only: false, source: MountSource::Anonymous }
+    Mount { target: target.to_owned(), read_only: false, source: MountSource::Anonymous { labels: BTreeMap::new() } }
 }
 
 fn text_of(value: &Value) -> String {

@@ -141,7 +141,10 @@ pub enum MountSource {
     /// A volume, by name; filled from the image when first used, unless `nocopy`.
     Volume { name: String, nocopy: bool, subpath: Option<String> },
     /// A new volume of this container alone.
-    Anonymous,
+    Anonymous {
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+    },
     /// The files of an image, or a part of them; nobody writes there.
     Image {
         /// As the user named it.

@@ -73,6 +73,9 @@ pub struct Trust {
     pub cap_drop: Vec<String>,
     pub no_new_privileges: bool,
     pub seccomp: SeccompChoice,
+    /// The kernel's own paths in /proc and /sys are neither hidden nor read-only.
+    #[serde(default)]
+    pub open_paths: bool,
 }
 
 /// Which system calls are refused.
@@ -104,7 +107,9 @@ pub fn apply_trust(spec: &mut Spec, trust: &Trust) -> Result<()> {
     }
     let Some(linux) = spec.linux_mut() else { return Ok(()) };
     linux.set_seccomp(filter);
-    let paths = |paths: &[&str]| if trust.privileged { None } else { Some(paths.iter().map(|path| (*path).to_owned()).collect()) };
+    let paths = |paths: &[&str]| {
+        if trust.privileged || trust.open_paths { None } else { Some(paths.iter().map(|path| (*path).to_owned()).collect()) }
+    };
     linux.set_masked_paths(paths(MASKED)).set_readonly_paths(paths(READ_ONLY));
     if trust.privileged {
         linux.set_devices(Some(host_devices(Path::new("/dev"))));

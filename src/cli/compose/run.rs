@@ -228,6 +228,7 @@ impl Command {
         let own = || format!("{}{between}{name}{between}run{between}{}", project.name, &suffix[..12]);
         wanted.name = Some(self.name.clone().unwrap_or_else(own));
         wanted.labels.extend(self.label.iter().cloned());
+        wanted.labels.insert(labels::SLUG.to_owned(), suffix.clone());
         let files: Vec<_> = self.env_from_file.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.into())).collect();
         let of_files = compose::variables_of(&files)?.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         set_environment(&mut wanted.env, of_files);

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::out;
 use crate::cli::spelling;
 use crate::compose::gpu;
 use crate::compose::short;
@@ -78,6 +79,9 @@ impl TrustOptions {
         let mut trust = Trust { privileged: self.privileged, cap_add: self.cap_add, cap_drop: self.cap_drop, ..Trust::default() };
         for option in &self.security_opt {
             short::security_option(&mut trust, option, std::path::Path::new(""))?;
+            if short::security_without_effect(option) {
+                out::warn(&format!("`--security-opt {option}` is not carried out: this kernel has nothing of that"));
+            }
         }
         wanted.trust = trust;
         wanted.read_only = self.read_only;

@@ -1,5 +1,6 @@
 //! `-v` and `--mount`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ pub fn volume(text: &str) -> Result<Mount, String> {
     }
     let is_path = source.starts_with(['/', '.', '~']);
     let source = match source {
-        "" => MountSource::Anonymous,
+        "" => MountSource::Anonymous { labels: BTreeMap::new() },
         path if is_path => MountSource::Bind { path: host_path(path)?, create: true, propagation: None, below: Below::Shown },
         name => MountSource::Volume { name: name.to_owned(), nocopy: false, subpath: None },
     };
@@ -157,7 +158,7 @@ impl Keys {
             }
             ("bind", None) => Err("a bind mount needs a source".to_owned()),
             ("volume", Some(name)) => Ok(MountSource::Volume { name, nocopy: self.nocopy, subpath: self.subpath }),
-            ("volume", None) => Ok(MountSource::Anonymous),
+            ("volume", None) => Ok(MountSource::Anonymous { labels: BTreeMap::new() }),
             ("image", Some(name)) => Ok(MountSource::Image { name, id: String::new(), layers: Vec::new(), subpath: self.subpath }),
             ("image", None) => Err("an image mount needs a source".to_owned()),
             ("tmpfs", None) => Ok(MountSource::Tmpfs { size: self.size, mode: self.mode, options: Vec::new() }),
@@ -176,7 +177,7 @@ mod tests {
         let bind = |path: &str| MountSource::Bind { path: path.into(), create: true, propagation: None, below: Below::Shown };
         let named = |nocopy| MountSource::Volume { name: "db".to_owned(), nocopy, subpath: None };
         let table = [
-            ("/data", MountSource::Anonymous, false),
+            ("/data", MountSource::Anonymous { labels: BTreeMap::new() }, false),
             ("db:/data", named(false), false),
             ("db:/data:ro,nocopy", named(true), true),
             ("/a/../b:/data:z", bind("/b"), false),

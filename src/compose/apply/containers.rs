@@ -176,7 +176,7 @@ impl Work<'_> {
         wanted.name = Some(name.to_owned());
         wanted.ports = self.ports.get(name).cloned().unwrap_or_default();
         wanted.labels.insert(labels::NUMBER.to_owned(), number.to_string());
-        wanted.labels.extend(replaced.map(|id| (labels::REPLACE.to_owned(), id.to_owned())));
+        wanted.labels.extend(replaced.map(|_| (labels::REPLACE.to_owned(), labels::replaced((service, model), number))));
         let recipe = self.job.recipes.get(service).cloned().unwrap_or_default();
         wanted.labels.insert(labels::CONFIG_HASH.to_owned(), recipe.hash());
         if let Some(old) = self.found_numbered(service, number).filter(|_| self.job.manner.anonymous == Anonymous::Carried) {
@@ -194,7 +194,7 @@ impl Work<'_> {
 
 /// Gives a new container the anonymous volumes of the old one, where it wants anonymous ones too.
 fn carry_over(old: &FoundContainer, wanted: &mut container::Wanted) {
-    for mount in wanted.mounts.iter_mut().filter(|mount| mount.source == MountSource::Anonymous) {
+    for mount in wanted.mounts.iter_mut().filter(|mount| matches!(mount.source, MountSource::Anonymous { .. })) {
         if let Some(name) = old.anonymous.get(&mount.target) {
             mount.source = MountSource::Volume { name: name.clone(), nocopy: true, subpath: None };
         }

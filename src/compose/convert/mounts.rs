@@ -94,7 +94,10 @@ fn source(project: &Project, volume: &ServiceVolume, peers: &dyn Peers) -> Resul
             nocopy: truth(&volume.volume, "nocopy").unwrap_or(false),
             subpath: text(&volume.volume, "subpath"),
         }),
-        ("volume", None) => Ok(MountSource::Anonymous),
+        ("volume", None) => {
+            let labels = option(&volume.volume, "labels").and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
+            Ok(MountSource::Anonymous { labels })
+        }
         ("tmpfs", _) => Ok(MountSource::Tmpfs {
             size: option(&volume.tmpfs, "size")
                 .map(|size| size.as_str().map_or_else(|| size.to_string(), str::to_owned))
@@ -126,6 +129,10 @@ fn granted(project: &Project, (kind, object): (&str, Option<&FileObject>), grant
     let Some(object) = object else {
         return Err(Failure::new(format!("there is no {kind} `{}`", grant.source)));
     };
+    if let Some(key) = ["driver", "template_driver", "driver_opts"].into_iter().find(|key| object.rest.contains_key(*key)) {
+        return Err(Failure::new(format!("cannot carry out `{key}` of {kind} `{}`", grant.source))
+            .because(format!("{kind}s come from files, variables and the project itself")));
+    }
     let is_plain = grant.uid.is_none() && grant.gid.is_none() && grant.mode.is_none();
     if let Some(file) = object.file.as_ref().filter(|_| is_plain && object.content.is_none()) {
         let path = PathBuf::from(file);

@@ -12,7 +12,6 @@ use crate::container::NetworkMode;
 use crate::container::Wanted;
 use crate::failure::Failure;
 use crate::failure::Result;
-use crate::net::Plug;
 use crate::net::Port;
 use crate::net::Protocol;
 
@@ -53,11 +52,15 @@ fn mode(project: &Project, (name, service): (&str, &Service), peers: &dyn Peers)
         None | Some("") => plugs::plugs(project, (name, service)),
         Some("host") => Ok(NetworkMode::Host),
         Some("none") => Ok(NetworkMode::None),
+        Some(mode) if mode.contains(':') && !service.ports.is_empty() => {
+            Err(Failure::new(format!("cannot publish ports of a container that has the network of another (`network_mode: {mode}`)"))
+                .hint("publish them with that other one"))
+        }
         Some(mode) => match mode.split_once(':') {
             Some(("service", other)) => joined(peers.of_service(other), &format!("service `{other}`")),
             Some(("container", other)) => joined(peers.of_name(other), &format!("container `{other}`")),
             Some(_) => Err(Failure::new(format!("cannot understand `network_mode: {mode}`"))),
-            None => Ok(NetworkMode::Plugs(vec![Plug::into_network(mode)])),
+            None => plugs::lone(service, mode),
         },
     }
 }

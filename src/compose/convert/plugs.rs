@@ -35,14 +35,31 @@ pub(super) fn plugs(project: &Project, (name, service): (&str, &Service)) -> Res
     let plug = |(place, (key, settings)): (usize, (&String, ServiceNetwork))| {
         let mut plug = Plug::into_network(&real(key));
         describe(&mut plug, &settings).map_err(|failure| failure.within(format!("cannot be on network `{key}`")))?;
-        if let Some(text) = service.mac_address.as_deref().filter(|_| place == 0 && plug.mac.is_none()) {
-            plug.mac = Some(mac(text)?);
+        if let Some(text) = service.mac_address.as_deref().filter(|text| place == 0 && !text.is_empty()) {
+            let own = mac(text)?;
+            if plug.mac.is_some_and(|other| other != own) {
+                return Err(Failure::new(format!("`mac_address: {text}` is not the one that its network `{key}` gives it"))
+                    .hint("keep one of the two"));
+            }
+            plug.mac = Some(own);
         }
         plug.aliases.insert(0, name.to_owned());
-        plug.links = service.links.iter().chain(&service.external_links).map(|text| short::link(text)).collect();
+        plug.links = links(service);
         Ok(plug)
     };
     networks.into_iter().enumerate().map(plug).collect::<Result<_>>().map(NetworkMode::Plugs)
+}
+
+/// The one network that `network_mode` names.
+pub(super) fn lone(service: &Service, network: &str) -> Result<NetworkMode> {
+    let mut plug = Plug::into_network(network);
+    plug.mac = service.mac_address.as_deref().filter(|text| !text.is_empty()).map(mac).transpose()?;
+    plug.links = links(service);
+    Ok(NetworkMode::Plugs(vec![plug]))
+}
+
+fn links(service: &Service) -> Vec<(String, String)> {
+    service.links.iter().chain(&service.external_links).map(|text| short::link(text)).collect()
 }
 
 fn mode(network: &str) -> Option<NetworkMode> {

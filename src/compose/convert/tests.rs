@@ -170,19 +170,6 @@ fn limits_come_from_both_places() {
 }
 
 #[test]
-fn what_is_not_carried_out_is_named() {
-    let service: Service = serde_json::from_value(json!({
-        "x-note": 1, "develop": {}, "links": ["db"], "logging": {"driver": "local", "options": {"compress": "true"}}, "isolation": "hyperv", "use_api_socket": true,
-    }))
-    .unwrap();
-    let expected =
-        ["isolation", "logging.options.compress", "use_api_socket"].map(|key| format!("service `web`: `{key}` is not carried out"));
-    let mut found = uncarried("web", &service);
-    found.sort();
-    assert_eq!(found, expected);
-}
-
-#[test]
 fn namespaces_are_shared_by_name() {
     let service = json!({"pid": "service:db", "ipc": "service:db", "uts": "host", "cgroup": "host", "userns_mode": "host"});
     let wanted = converted(service).unwrap();

@@ -79,6 +79,8 @@ pub(super) use resolved::Loaded;
 pub(super) use resolved::texts;
 pub(super) use scalar::Quotes;
 pub(super) use scalar::quotes;
+#[cfg(test)]
+pub(super) use schema::attributes;
 pub use session::Surroundings;
 pub(super) use shape::Notation;
 pub(super) use template::Variable;

@@ -104,7 +104,7 @@ fn spec_mount(home: &Home, container: &Container, number: usize, wanted: &Mount)
             }
             made
         }
-        MountSource::Anonymous => {
+        MountSource::Anonymous { .. } => {
             return Err(Failure::new(format!("cannot mount at `{target}`")).because("the record names no volume for it"));
         }
         MountSource::Image { layers, subpath, .. } => {

@@ -86,6 +86,37 @@ fn is_pull_policy(text: &str) -> Result<(), &'static str> {
     if good { Ok(()) } else { Err("`always`, `never`, `missing`, `build`, `daily`, `weekly` or `every_<duration>`") }
 }
 
+/// The paths of all attributes that a file may have, such as `services.*.ports[].mode`; one with parts stands there by them.
+#[cfg(test)]
+pub(in crate::compose) fn attributes() -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    add_parts(&data::FILE, "", &mut found);
+    found
+}
+
+/// Adds the parts that a value may have; says whether there are any.
+#[cfg(test)]
+fn add_parts(rule: &'static Rule, path: &str, found: &mut std::collections::BTreeSet<String>) -> bool {
+    match rule {
+        Rule::Scalar(_) | Rule::Word(_) | Rule::Like(_) | Rule::Range(..) => false,
+        Rule::OneOf(rules) => rules.iter().fold(false, |any, rule| add_parts(rule, path, found) || any),
+        Rule::List(rule, _) => add_parts(rule, &format!("{path}[]"), found),
+        Rule::Mapping(mapping) => {
+            for (key, rule) in mapping.keys {
+                let below = if path.is_empty() { (*key).to_owned() } else { format!("{path}.{key}") };
+                if !add_parts(rule, &below, found) {
+                    found.insert(below);
+                }
+            }
+            let others = match mapping.others {
+                Others::Each(rule) | Others::Named(rule) | Others::NamedOrAny(rule) => add_parts(rule, &format!("{path}.*"), found),
+                Others::Refused | Others::Ignored => false,
+            };
+            others || !mapping.keys.is_empty()
+        }
+    }
+}
+
 /// Reports every fault of a project's tree.
 pub(super) fn check(session: &Session<'_>, project: &Node) {
     Checker { session }.check(project, &data::FILE, Path::ROOT);

@@ -81,6 +81,13 @@ impl Planner<'_> {
                     let note = format!("volume `{}` was not made by this project: say `external: true` if that is meant", volume.name);
                     self.plan.warnings.push(note);
                 }
+                Some(found)
+                    if !volume.external
+                        && found.labels.get(labels::CONFIG_HASH).is_some_and(|hash| *hash != resource::volume_hash(volume)) =>
+                {
+                    let note = format!("volume `{}` was made with other settings than the files have now, and keeps them", volume.name);
+                    self.plan.warnings.push(format!("{note}: to have the new ones, remove it, with all that is in it"));
+                }
                 Some(_) => {}
             }
         }
