@@ -1,16 +1,21 @@
 //! The mounts of a container, put into its root.
 
+use std::fs::File;
 use std::io;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 
 use oci_spec::runtime::Mount;
 use rustix::fs::CWD;
 use rustix::fs::FileType;
+use rustix::fs::Mode;
 use rustix::fs::OFlags;
+use rustix::fs::open;
 use rustix::io::Errno;
 use rustix::mount::FsMountFlags;
 use rustix::mount::FsOpenFlags;
@@ -36,6 +41,9 @@ use super::talk::Trouble;
 use crate::sys::mount::MountAttributes;
 use crate::sys::mount::Reach;
 use crate::sys::mount::mount_setattr;
+
+/// The type of a mount that shows a copy of a file in memory.
+pub const CONTENT: &str = "content";
 
 /// One mount of the spec, with what has to be taken from the host already opened.
 #[derive(Debug)]
@@ -143,6 +151,11 @@ fn mount_one(root: &OwnedFd, prepared: Prepared<'_>, hierarchies: &[Hierarchy]) 
         return mounted.during(|| format!("mount {} on {}", source_name(mount), destination.display()));
     }
     let kind = mount.typ().as_deref().unwrap_or("none");
+    if kind == CONTENT {
+        let file = mount.source().as_deref().unwrap_or(Path::new(""));
+        let mounted = in_memory(file).and_then(|copy| bind(root, destination, &options, &copy));
+        return mounted.during(|| format!("mount {} on {}", source_name(mount), destination.display()));
+    }
     let outcome = match kind {
         "cgroup" | "cgroup2" => return cgroup_mount::mount(root, destination, &options, hierarchies),
         "sysfs" => sysfs(root, destination, &options),
@@ -218,6 +231,25 @@ fn attach_part(root: &OwnedFd, destination: &Path, whole: &OwnedFd, part: &Path)
     let part = copied?;
     let is_directory = FileType::from_raw_mode(rustix::fs::fstat(&part)?.st_mode) == FileType::Directory;
     attach(root, destination, &part, if is_directory { Kind::Directory } else { Kind::File }, Links::Follow)
+}
+
+/// Copies a file of the host, with its owner and mode, to a tmpfs that has nothing else.
+fn in_memory(file: &Path) -> io::Result<OwnedFd> {
+    let (bytes, found) = (std::fs::read(file)?, std::fs::metadata(file)?);
+    let directory = open(file.parent().unwrap_or(Path::new("/")), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let whole = filesystem("tmpfs", &Options::parse(["nosuid", "nodev", "noexec", "mode=700", "nr_inodes=2"]))?;
+    let name = Path::new("content");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut copy = File::from(rustix::fs::openat(&whole, name, flags, Mode::RUSR)?);
+    copy.write_all(&bytes)?;
+    std::os::unix::fs::fchown(&copy, Some(found.uid()), Some(found.gid()))?;
+    rustix::fs::fchmod(&copy, Mode::from_raw_mode(found.mode()))?;
+    drop(copy); // who still writes to a file system keeps it from being made read-only
+    // The kernel copies mounts only of a namespace: so the whole is attached for a moment, where nobody else is.
+    attach_at(&directory, &whole)?;
+    let copied = open_in_root(&whole, name, OFlags::PATH).and_then(|part| clone_mount(&part, Reach::One));
+    rustix::mount::unmount(format!("/proc/self/fd/{}", whole.as_raw_fd()), UnmountFlags::DETACH)?;
+    copied
 }
 
 /// Sets the propagation asked for; private, if none was.

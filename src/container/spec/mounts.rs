@@ -19,6 +19,7 @@ use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
+use crate::runtime;
 use crate::volume;
 use crate::volume::Origin;
 
@@ -114,7 +115,9 @@ fn spec_mount(home: &Home, container: &Container, number: usize, wanted: &Mount)
             mount("overlay", Path::new("overlay"), (target, options))
         }
         MountSource::Tmpfs { size, mode, options } => tmpfs(wanted, (*size, *mode), options),
-        MountSource::Content { .. } => bind(&files::content_path(home, &container.id, number), target, &["ro"]),
+        MountSource::Content { .. } => {
+            mount(runtime::CONTENT, &files::content_path(home, &container.id, number), (target, vec!["ro".to_owned()]))
+        }
     })
 }
 
