@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::File;
 use std::io;
+use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -75,13 +77,20 @@ pub(super) fn read_text(file: &Path) -> io::Result<String> {
     if metadata.len() > LARGEST {
         return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
     }
-    checked_text(fs::read(file)?)
+    // What is no plain file does not say how long it is.
+    let mut bytes = Vec::new();
+    File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    checked_text(bytes)
 }
 
 /// The text of these bytes, if they are UTF-8 and not too many.
 pub(super) fn checked_text(bytes: Vec<u8>) -> io::Result<String> {
     if bytes.len() as u64 > LARGEST {
         return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    if let Some(place) = bytes.iter().position(|byte| *byte == 0) {
+        let line = bytes[..place].iter().filter(|byte| **byte == b'\n').count() + 1;
+        return Err(io::Error::other(format!("it is no text: byte {place}, on line {line}, is zero")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let place = error.utf8_error().valid_up_to();

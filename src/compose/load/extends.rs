@@ -58,7 +58,8 @@ impl Extender<'_, '_, '_> {
             }
             return None;
         };
-        if !map.has("extends") {
+        let is_given_up = || self.loader.given_up.borrow().contains(&(self.file.to_owned(), name.to_owned()));
+        if !map.has("extends") || is_given_up() {
             return Some(service.clone());
         }
         let service = service.clone();
@@ -78,6 +79,10 @@ impl Extender<'_, '_, '_> {
                 self.extended(&reference.service, services, &chain, &Resets::default())
             }
         };
+        let is_whole = base.as_ref().and_then(Node::as_map).is_some_and(|base| !base.has("extends"));
+        if !is_whole {
+            self.loader.given_up.borrow_mut().insert((self.file.to_owned(), name.to_owned()));
+        }
         let Some(base) = base else { return Some(service) };
         let merged = self.merge(name, base, service, resets);
         services.put(name, merged.clone());
@@ -85,6 +90,7 @@ impl Extender<'_, '_, '_> {
     }
 
     fn merge(&self, name: &str, base: Node, service: Node, resets: &Resets) -> Node {
+        let is_whole = base.as_map().is_none_or(|base| !base.has("extends"));
         let mut one = Map::new();
         one.put(name, base);
         let mut document = Map::new();
@@ -94,7 +100,8 @@ impl Extender<'_, '_, '_> {
         let base = document.get_mut("services").and_then(Node::as_map_mut).and_then(|services| services.remove(name));
         let Some(base) = base else { return service };
         let mut merged = merge::extend(self.loader.session, base.node, service, name);
-        if let Some(map) = merged.as_map_mut() {
+        // What could not be followed stays, as a sign that something is missing.
+        if let Some(map) = merged.as_map_mut().filter(|_| is_whole) {
             map.remove("extends");
         }
         merged

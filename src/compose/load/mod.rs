@@ -50,6 +50,7 @@ mod tests;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 use std::io::Read;
 use std::path::Path as FilePath;
@@ -129,6 +130,8 @@ struct Loader<'s, 'e> {
     session: &'s Session<'e>,
     leave: Leave,
     files_read: Cell<u32>,
+    /// Services, by file and name, of which it has been said already that what they extend cannot be had.
+    given_up: RefCell<HashSet<(String, String)>>,
     /// The documents of the files read so far, by their number in the session.
     parsed: RefCell<HashMap<u32, Rc<Vec<Node>>>>,
 }
@@ -194,7 +197,7 @@ fn within<T>(surroundings: &Surroundings, work: impl FnOnce(&Session<'_>, &mut S
 
 fn load_tree(session: &Session<'_>, (sources, leave): (&Sources, Leave), name: &mut String) -> Option<(Map, Setting)> {
     let mut setting = files::settle(session, sources)?;
-    let loader = Loader { session, leave, files_read: Cell::new(0), parsed: RefCell::default() };
+    let loader = Loader { session, leave, files_read: Cell::new(0), given_up: RefCell::default(), parsed: RefCell::default() };
     *name = loader.name(&setting, sources)?;
     setting.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
     if let Some(trace) = &session.trace {

@@ -61,7 +61,7 @@ pub(in crate::compose) struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// The places of the attributes of all services; of one that has parts, the place of its name.
+/// The places of the attributes of all services (`web.restart`); of one that has parts, the place of its name.
 fn places(session: &Session<'_>, tree: &Map) -> BTreeMap<String, Spot> {
     let services = tree.get("services").and_then(Node::as_map).into_iter().flat_map(Map::iter);
     let attributes = services.flat_map(|(name, service)| {
@@ -71,7 +71,13 @@ fn places(session: &Session<'_>, tree: &Map) -> BTreeMap<String, Spot> {
             Some((format!("{name}.{key}"), session.spot(if has_parts { entry.key_at } else { entry.node.at })?))
         })
     });
-    attributes.collect()
+    // Of networks only what the normal form leaves out.
+    let networks = tree.get("networks").and_then(Node::as_map).into_iter().flat_map(Map::iter);
+    let options = networks.filter_map(|(name, network)| {
+        let options = network.node.as_map()?.get("ipam")?.as_map()?.get("options")?;
+        Some((format!("network {name}.ipam.options"), session.spot(options.at)?))
+    });
+    attributes.chain(options).collect()
 }
 
 impl Loaded {

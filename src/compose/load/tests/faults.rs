@@ -135,6 +135,14 @@ fn a_single_fault_stands_below_what_could_not_be_done() {
             "services:\n  a: {image: x, extends: b}\n  b: {image: x, extends: a}\n",
             "error: cannot load project `shop`\n  because: a service extends itself\n  because: a -> b -> a\n --> compose.yaml:2:26\n  |\n2 |   a: {image: x, extends: b}\n  |                          ^\nhint: take one `extends` of the chain out",
         ),
+        (
+            "services:\n  a: {extends: b}\n  b: {extends: a}\n",
+            "error: cannot load project `shop`\n  because: a service extends itself\n  because: a -> b -> a\n --> compose.yaml:2:16\n  |\n2 |   a: {extends: b}\n  |                ^\nhint: take one `extends` of the chain out",
+        ),
+        (
+            "services:\n  a: {image: \0}\n",
+            "error: cannot load project `shop`\n  because: cannot read the Compose file `compose.yaml`\n  because: it is no text: byte 23, on line 2, is zero",
+        ),
         ("", "error: cannot load project `shop`\n  because: `compose.yaml` is empty\nhint: write at least one service below `services:`"),
     ];
     for (text, expected) in cases {
@@ -166,6 +174,14 @@ fn what_cannot_be_read_is_named() {
     ];
     for (found, expected) in expected {
         assert_eq!(found, expected);
+    }
+}
+
+/// A file without an end is not read to it.
+#[test]
+fn an_endless_file_is_refused() {
+    for text in ["include: [/dev/zero]\n", "services: {a: {image: x, env_file: /dev/zero}}\n"] {
+        assert!(told_of(text).contains("because: it is larger than 8 MiB"), "{text}");
     }
 }
 
