@@ -1,6 +1,7 @@
 //! What a container is made from, as far as a change of it calls for a new container; and what changed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -55,7 +56,12 @@ impl Recipe {
         let (kind, objects) = objects;
         for grant in grants {
             let Some(object) = objects.get(&grant.source) else { continue };
-            let digest = hex(&content(project, (kind, &grant.source), object)?);
+            // What is no plain file is shown as it is, and has no end to be read to.
+            let other = object.file.as_ref().filter(|file| Path::new(file).metadata().is_ok_and(|found| !found.is_file()));
+            let digest = match other {
+                Some(file) => hex(file.as_bytes()),
+                None => hex(&content(project, (kind, &grant.source), object)?),
+            };
             self.contents.insert(format!("{kind} {}", grant.source), digest);
         }
         Ok(())
@@ -100,7 +106,11 @@ pub fn content(project: &Project, what: (&str, &str), object: &FileObject) -> Re
         };
     }
     if let Some(file) = &object.file {
-        return std::fs::read(file).doing(|| format!("cannot read `{file}`, the file of {kind} `{name}`"));
+        let what = || format!("cannot read `{file}`, the file of {kind} `{name}`");
+        if !std::fs::metadata(file).doing(what)?.is_file() {
+            return Err(Failure::new(what()).because("it is no plain file").hint("leave `uid`, `gid` and `mode` out to have it as it is"));
+        }
+        return std::fs::read(file).doing(what);
     }
     Err(Failure::new(format!("cannot use the external {kind} `{name}`"))
         .because(format!("nothing outside of this project keeps {kind}s here")))
@@ -136,6 +146,9 @@ fn differences(old: &Value, new: &Value, path: String, found: &mut Vec<String>) 
                 differences(&value(old), &value(new), path, found);
             }
         }
+        // What is new is named by its parts too.
+        (Value::Null, Value::Object(map)) if !map.is_empty() => differences(&Value::Object(Map::new()), new, path, found),
+        (Value::Object(map), Value::Null) if !map.is_empty() => differences(old, &Value::Object(Map::new()), path, found),
         _ if old != new => found.push(path),
         _ => {}
     }

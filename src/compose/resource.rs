@@ -59,8 +59,6 @@ pub fn uncarried_of_network(key: &str, network: &Network) -> Vec<String> {
     let ipam = network.ipam.as_ref();
     let driver = ipam.and_then(|ipam| ipam.get("driver")).and_then(Value::as_str).filter(|driver| !matches!(*driver, "" | "default"));
     keys.extend(driver.map(|driver| format!("ipam.driver: {driver}")));
-    let options = ipam.and_then(|ipam| ipam.get("options")).and_then(Value::as_object);
-    keys.extend(options.filter(|options| !options.is_empty()).map(|_| "ipam.options".to_owned()));
     let mut told: Vec<String> = keys.into_iter().map(|what| format!("network `{key}`: `{what}` is not carried out")).collect();
     for config in configs(network) {
         let (switch, usual) = if config.is_ipv6() { ("enable_ipv6", false) } else { ("enable_ipv4", true) };

@@ -230,7 +230,11 @@ fn uncarried(project: &Project, plan: &Plan) -> Vec<String> {
         Action::CreateNetwork { key, .. } => project.networks.get_key_value(key),
         _ => None,
     });
-    let of_networks = networks.flat_map(|(key, network)| resource::uncarried_of_network(key, network));
+    let of_networks = networks.flat_map(|(key, network)| {
+        let options = project.places.contains_key(&format!("network {key}.ipam.options"));
+        let options = options.then(|| format!("network `{key}`: `ipam.options` is not carried out"));
+        resource::uncarried_of_network(key, network).into_iter().chain(options)
+    });
     let of_services = services.into_iter().flat_map(|name| convert::uncarried(project, name));
     of_services.chain(of_networks).collect()
 }

@@ -55,7 +55,7 @@ fn configs_and_secrets_are_files_of_the_container() {
     world.run("up -d").succeeds();
     assert_eq!(world.container("web").id(), web.id());
     world.file(".env", "TOKEN=other\nTOLD=from a variable\n");
-    world.run("up -d --dry-run").exits_with(2).says("recreate container content-web-1 (config changed: secret token)");
+    world.run("plan").exits_with(2).says("recreate container content-web-1 (config changed: secret token)");
     world.run("up -d").succeeds();
     assert_ne!(world.container("web").id(), web.id());
     assert_eq!(world.container("other").id(), other.id());
@@ -71,9 +71,12 @@ fn what_others_keep_is_refused() {
         ("{file: ./x, driver: vault}", "`driver` of secret `token`"),
         ("{file: ./x, template_driver: golang}", "`template_driver` of secret `token`"),
         ("{file: ./missing}", "missing"),
+        ("{file: /dev/zero}", "it is no plain file"),
     ] {
         world.file("x", "x");
-        let text = format!("services:\n  web: {{image: busybox, command: sleep 1, secrets: [token]}}\nsecrets:\n  token: {object}\n");
+        let text = format!(
+            "services:\n  web: {{image: busybox, command: sleep 1, secrets: [{{source: token, uid: \"7\"}}]}}\nsecrets:\n  token: {object}\n"
+        );
         world.file("compose.yaml", &text);
         world.run("up -d").exits_with(1).complains(reason);
         assert_eq!(world.coracle("images -q").succeeds().stdout, "");

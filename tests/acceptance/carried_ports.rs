@@ -28,7 +28,7 @@ services:
   web:
     image: python:3.13-slim
     command: python3 -u /server.py
-    init: true
+    stop_grace_period: 0s
     volumes: [\"./server.py:/server.py:ro\"]
     expose: [\"7000-7001\", 7002/udp]
     ports:

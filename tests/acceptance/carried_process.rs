@@ -66,7 +66,7 @@ services:
     container_name: the-web
     command: sh -c 'trap \"echo asked > /notes/stop; exit 0\" USR1; while :; do sleep 0.1; done'
     user: \"7:8\"
-    group_add: [\"9\", mail]
+    group_add: [\"9\", www-data]
     working_dir: /made/here
     stop_signal: SIGUSR1
     stop_grace_period: 1m
@@ -85,7 +85,6 @@ services:
     image: busybox
     command: sleep 1000
     network_mode: none
-    init: true
     dns: 10.0.0.53
     stop_grace_period: 0s
 ";
@@ -124,8 +123,6 @@ fn the_program_finds_itself_where_the_service_says() {
     assert_eq!(processes.split_whitespace().skip(2).take(2).collect::<Vec<_>>(), ["77", "77"]);
 
     let lone = world.container("lone");
-    assert!(lone.sh("cat /proc/1/cmdline").succeeds().stdout.contains("init"), "{}", lone.process().command);
-    assert_eq!(lone.processes().len(), 2, "{:?}", lone.processes());
     assert_eq!(lone.sh("cat /etc/resolv.conf").succeeds().stdout.lines().filter(|line| line.starts_with("nameserver")).count(), 1);
     assert!(lone.sh("cat /etc/resolv.conf").succeeds().stdout.contains("nameserver 10.0.0.53\n"));
     assert_eq!(lone.sh("ls /sys/class/net").succeeds().line(), "lo");
@@ -133,4 +130,23 @@ fn the_program_finds_itself_where_the_service_says() {
     world.run("stop").succeeds();
     assert_eq!(std::fs::read_to_string(world.project().join("notes/stop")).unwrap(), "asked\n");
     assert_eq!(world.coracle("inspect --format {{.State.ExitCode}} the-web").succeeds().line(), "0");
+}
+
+/// A tiny init is PID 1, and reaps what nobody waits for. A program with libraries of its own cannot be one, and says so.
+#[test]
+fn an_init_goes_before_the_program() {
+    let world = World::with_file("services:\n  web: {image: busybox, command: sleep 1000, init: true}\n");
+    let told = world.run("up -d");
+    if !told.status.success() {
+        told.exits_with(1).complains("this `coracle` is linked dynamically");
+        return;
+    }
+    let web = world.container("web");
+    assert!(web.sh("tr '\\0' ' ' < /proc/1/cmdline").succeeds().line().contains("init"));
+    eventually(seconds(10), || if web.processes().len() == 2 { Ok(()) } else { Err(format!("{:?}", web.processes())) });
+    web.sh("(sleep 0.1 &) ; true").succeeds();
+    eventually(seconds(10), || match web.sh("grep -l '^State:.Z' /proc/[0-9]*/status").stdout.as_str() {
+        "" => Ok(()),
+        zombies => Err(zombies.to_owned()),
+    });
 }

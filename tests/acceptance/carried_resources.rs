@@ -8,7 +8,7 @@ services:
     image: busybox
     command: sleep 1000
     volumes: [\"own:/own\", \"named:/named\", \"outside:/outside\", \"bound:/bound\"]
-    networks: {own: {ipv4_address: 10.66.1.77}, outside: {aliases: [other-name]}, six: {ipv6_address: \"fd66::77\"}}
+    networks: {own: {ipv4_address: 10.66.1.77, gw_priority: 1}, outside: {aliases: [other-name]}, six: {ipv6_address: \"fd66::77\"}}
 networks:
   own:
     name: my-net
@@ -31,8 +31,9 @@ fn networks_and_volumes_are_what_the_file_says() {
     let world = World::with_file(PROJECT);
     world.file("seed/note", "seeded\n");
     world.file(".env", &format!("PWD={}\n", world.project().display()));
-    world.run("up -d").exits_with(1).complains("external").complains("outside");
+    world.run("up -d").exits_with(1).complains("external").complains("shared-net");
     world.coracle("network create --subnet 10.66.2.0/24 shared-net").succeeds();
+    world.run("up -d").exits_with(1).complains("external").complains("outside");
     world.coracle("volume create outside").succeeds();
     world.coracle("run --rm -v outside:/o busybox sh -c 'echo from outside > /o/note'").succeeds();
     world.run("up -d").succeeds();

@@ -121,6 +121,10 @@ fn candidates(port: &ServicePort) -> Result<Candidates> {
         "" => Ok(0),
         _ => text.parse::<u16>().map_err(|_| cannot(format!("`{published}` is no port"))),
     };
-    let host_ports = (number(first)?..=number(last)?).collect();
+    let (first, last) = (number(first)?, number(last)?);
+    if first > last {
+        return Err(cannot(format!("`{published}` is no range of ports: its end comes before its beginning")));
+    }
+    let host_ports = (first..=last).collect();
     Ok(Candidates { host_address, host_ports, container_port: port.target, protocol })
 }
