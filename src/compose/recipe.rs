@@ -142,8 +142,11 @@ fn differences(old: &Value, new: &Value, path: String, found: &mut Vec<String>) 
             keys.sort();
             for key in keys {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let value = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
-                differences(&value(old), &value(new), path, found);
+                match (old.get(key), new.get(key)) {
+                    // A network without settings is there all the same.
+                    (None, Some(Value::Null)) | (Some(Value::Null), None) => found.push(path),
+                    (before, then) => differences(before.unwrap_or(&Value::Null), then.unwrap_or(&Value::Null), path, found),
+                }
             }
         }
         // What is new is named by its parts too.
@@ -185,6 +188,14 @@ mod tests {
             assert_eq!(new.difference(&old), expected);
             assert_ne!(new.hash(), old.hash());
         }
+    }
+
+    #[test]
+    fn what_comes_or_goes_whole_is_named_by_its_parts() {
+        let none = recipe(json!({}), &[]);
+        let some = recipe(json!({"networks": {"front": null}, "labels": {"a": "b"}, "deploy": {}, "ports": [1]}), &[]);
+        assert_eq!(some.difference(&none), "deploy, labels.a, networks.front, and 1 more");
+        assert_eq!(none.difference(&some), "deploy, labels.a, networks.front, and 1 more");
     }
 
     #[test]
