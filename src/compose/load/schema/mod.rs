@@ -99,7 +99,7 @@ pub(in crate::compose) fn attributes() -> std::collections::BTreeSet<String> {
 fn add_parts(rule: &'static Rule, path: &str, found: &mut std::collections::BTreeSet<String>) -> bool {
     match rule {
         Rule::Scalar(_) | Rule::Word(_) | Rule::Like(_) | Rule::Range(..) => false,
-        Rule::OneOf(rules) => rules.iter().fold(false, |any, rule| add_parts(rule, path, found) || any),
+        Rule::OneOf(rules) => rules.iter().filter(|rule| add_parts(rule, path, found)).count() > 0,
         Rule::List(rule, _) => add_parts(rule, &format!("{path}[]"), found),
         Rule::Mapping(mapping) => {
             for (key, rule) in mapping.keys {
