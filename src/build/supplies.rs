@@ -36,6 +36,9 @@ use crate::failure::Result;
 use crate::net;
 use crate::state::Lock;
 
+/// Stands for the address of the host, as the network has it.
+pub(super) const GATEWAY: &str = "host-gateway";
+
 /// What a RUN needs beside its root; gone when it ends.
 #[derive(Default)]
 pub(super) struct Supplies {
@@ -242,7 +245,8 @@ impl Solver<'_> {
         let directory = self.home.build_run(draft.id());
         fs::create_dir_all(&directory)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        supplies.secrets.get_or_insert(Scratch(directory.clone()));
+        // Not made before it is known to be the first: letting go of one removes the directory.
+        supplies.secrets.get_or_insert_with(|| Scratch(directory.clone()));
         Ok(directory)
     }
 
@@ -269,6 +273,12 @@ impl Solver<'_> {
     pub(super) fn name_files(&self, network: &Network, draft: &Draft<'_>, supplies: &mut Supplies) -> Result<()> {
         let mut hosts = format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", worker::HOSTNAME);
         for (name, address) in &self.wanted.extra_hosts {
+            let address = match (address.as_str(), network) {
+                // Known when the command is on its network: see `worker`.
+                (GATEWAY, Network::Plug(_)) => GATEWAY,
+                (GATEWAY, Network::Host | Network::None) => "127.0.0.1",
+                (address, _) => address,
+            };
             hosts.push_str(&format!("{address}\t{name}\n"));
         }
         let resolvers = match network {

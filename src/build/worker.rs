@@ -35,6 +35,7 @@ use crate::build::job::Rights;
 use crate::build::job::Talk;
 use crate::build::root::Root;
 use crate::build::stubs::Stubs;
+use crate::build::supplies::GATEWAY;
 use crate::container;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -126,7 +127,8 @@ fn run(home: &Home, job: &Job) -> Result<Report> {
     let created = runtime::create(Create { id: &job.id, spec: &spec, root, cgroup: &cgroup, stdio: stdio(job.talk)? })?;
     if let Network::Plug(network) = &job.network {
         let plug = net::Plug::into_network(network);
-        net::plug(home, &job.id, created.netns.as_fd(), &[plug])?;
+        let plugged = net::plug(home, &job.id, created.netns.as_fd(), &[plug])?;
+        name_gateway(&job.draft.join("files/hosts"), &plugged).doing(|| "cannot write /etc/hosts for RUN")?;
     }
     let process = created.start()?;
     let status = wait(&process, &cgroup)?;
@@ -134,6 +136,19 @@ fn run(home: &Home, job: &Job) -> Result<Report> {
     cgroup.kill()?;
     stubs.remove(&seen).doing(|| "cannot tidy the root")?;
     Ok(Report { status: Some(status), notes, out_of_memory, ..Report::default() })
+}
+
+/// Writes the host's address in the place of the word for it; the file is mounted, so it stays the same one.
+fn name_gateway(hosts: &Path, plugged: &[net::Plugged]) -> io::Result<()> {
+    let text = std::fs::read_to_string(hosts)?;
+    if !text.contains(GATEWAY) {
+        return Ok(());
+    }
+    let ipv4 = plugged.iter().find_map(|plug| plug.ipv4.and_then(|assigned| assigned.gateway)).map(|gateway| gateway.to_string());
+    let ipv6 = || plugged.iter().find_map(|plug| plug.ipv6.and_then(|assigned| assigned.gateway)).map(|gateway| gateway.to_string());
+    let gateway = ipv4.or_else(ipv6).unwrap_or_else(|| "127.0.0.1".to_owned());
+    let line = |line: &str| line.strip_prefix(GATEWAY).map_or_else(|| format!("{line}\n"), |name| format!("{gateway}{name}\n"));
+    std::fs::write(hosts, text.lines().map(line).collect::<String>())
 }
 
 /// The command writes to our standard error and reads nothing, or the terminal is its own.

@@ -126,11 +126,61 @@ struct Past {
     compress: bool,
     #[arg(long, hide = true)]
     builder: Option<String>,
+    #[command(flatten)]
+    limits: OldLimits,
+}
+
+/// Flags of the builder before BuildKit, which buildx still takes and does not carry out.
+#[derive(Debug, Args)]
+struct OldLimits {
+    #[arg(short, long, hide = true)]
+    memory: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    memory_swap: Option<String>,
+    #[arg(short, long, hide = true)]
+    cpu_shares: Option<String>,
+    #[arg(long, hide = true)]
+    cpu_period: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    cpu_quota: Option<String>,
+    #[arg(long, hide = true)]
+    cpuset_cpus: Option<String>,
+    #[arg(long, hide = true)]
+    cpuset_mems: Option<String>,
+    #[arg(long, hide = true)]
+    isolation: Option<String>,
+    #[arg(long, hide = true)]
+    security_opt: Vec<String>,
+    #[arg(long, hide = true)]
+    squash: bool,
+}
+
+impl OldLimits {
+    /// Warns of what makes no difference, by name.
+    fn warn(&self) {
+        let words = [
+            ("--memory", &self.memory),
+            ("--memory-swap", &self.memory_swap),
+            ("--cpu-shares", &self.cpu_shares),
+            ("--cpu-period", &self.cpu_period),
+            ("--cpu-quota", &self.cpu_quota),
+            ("--cpuset-cpus", &self.cpuset_cpus),
+            ("--cpuset-mems", &self.cpuset_mems),
+            ("--isolation", &self.isolation),
+        ];
+        let idle = |word: &Option<String>| word.as_deref().is_none_or(|word| matches!(word, "" | "0" | "default"));
+        let words = words.iter().filter(|(_, word)| !idle(word)).map(|(flag, _)| *flag);
+        let others = [("--security-opt", !self.security_opt.is_empty()), ("--squash", self.squash)];
+        for flag in words.chain(others.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag)) {
+            out::warn(&format!("`{flag}` makes no difference to a build"));
+        }
+    }
 }
 
 impl Command {
     pub fn run(mut self, home: &Home) -> Outcome {
         let style = if self.quiet { Style::Quiet } else { self.progress };
+        self.past.limits.warn();
         let progress = Progress::new(style);
         let watch = progress.build(None);
         let (iidfile, metadata) = (self.iidfile.take(), self.metadata_file.take());

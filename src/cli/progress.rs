@@ -51,7 +51,11 @@ impl Style {
     pub fn read(text: &str) -> Result<Style, String> {
         match text {
             "auto" | "" => Ok(Style::automatic()),
-            "tty" => Ok(Style::Bars),
+            "tty" if out::talks_to_terminal() => Ok(Style::Bars),
+            "tty" => {
+                out::warn("`tty` is no way to show progress here, standard error is no terminal: it is shown as `plain`");
+                Ok(Style::Plain)
+            }
             "plain" => Ok(Style::Plain),
             "json" => Ok(Style::Json),
             "rawjson" => Ok(Style::Raw),

@@ -65,5 +65,40 @@ fn rights_are_given_only_if_allowed() {
     assert!(capabilities[0].ends_with("ffffff") && capabilities[1] == "00000000a80425fb", "{}", seen.told());
     seen.says("256:4096").says("\n123\n").says("tap0");
     world.file("Dockerfile", "FROM busybox\nRUN --device=vendor.com/class=name,required true\n");
-    world.coracle("build .").exits_with(1).complains("vendor.com/class=name").complains("Dockerfile:2:5");
+    world.coracle("build .").exits_with(1).complains("vendor.com/class=name").complains("Dockerfile:2:");
+}
+
+/// A second secret of one RUN used to find the directory of the first one removed.
+#[test]
+fn a_run_has_several_secrets() {
+    let world = World::new();
+    world.file("one", "first");
+    world.file("two", "second");
+    world.file("Dockerfile", "FROM busybox\nRUN --mount=type=secret,id=one --mount=type=secret,id=two,target=/b,mode=0444 --mount=type=secret,id=three,env=THREE cat /run/secrets/one /b | rev >/seen; echo $THREE | rev >>/seen\n");
+    let program = crate::support::program();
+    let line = format!(
+        "THREE=third {} build -q -t several --secret id=one,src=one --secret id=two,src=two --secret id=three,env=THREE .",
+        program.display()
+    );
+    world.outside(&["sh", "-c", &line]).succeeds();
+    assert_eq!(world.coracle("run --rm several cat /seen").succeeds().stdout, "dnocestsrif\ndriht\n");
+}
+
+/// `host-gateway` is the address of the host on the command's own network; flags that do nothing are named.
+#[test]
+fn the_host_has_a_name_in_a_run() {
+    let world = World::new();
+    world.file(
+        "Dockerfile",
+        "FROM busybox\nRUN grep -w host /etc/hosts >/seen; ip route >>/seen\nRUN --network=none grep -w host /etc/hosts >>/seen\n",
+    );
+    let flags = "--add-host host:host-gateway --memory 1g --cpu-quota=-1 --squash --progress tty";
+    let told = world.coracle(&format!("build -t gateway {flags} .")).succeeds();
+    for flag in ["--memory", "--cpu-quota", "--squash"] {
+        assert!(told.stderr.contains(&format!("`{flag}` makes no difference")), "{}", told.told());
+    }
+    assert!(told.stderr.contains("it is shown as `plain`") && told.stderr.contains("RUN --network=none grep"), "{}", told.told());
+    let seen = world.coracle("run --rm gateway cat /seen").succeeds();
+    let gateway = seen.stdout.lines().find_map(|line| line.strip_prefix("default via ")?.split(' ').next()).unwrap();
+    assert!(seen.stdout.starts_with(&format!("{gateway}\thost\n")) && seen.stdout.ends_with("127.0.0.1\thost\n"), "{}", seen.told());
 }

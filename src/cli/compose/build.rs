@@ -77,6 +77,8 @@ struct DockersOwn {
     /// Limit of memory; a build has none
     #[arg(short, long, value_name = "SIZE", value_parser = spelling::size)]
     memory: Option<u64>,
+    #[arg(long, hide = true, value_parser = Style::read)]
+    progress: Option<Style>,
     #[arg(long, hide = true)]
     compress: bool,
     #[arg(long, hide = true)]
@@ -163,7 +165,7 @@ impl Command {
     }
 
     fn build(self, home: &Home, flags: &ProjectFlags, (project, actions): (&Project, Vec<Action>)) -> Outcome {
-        let flags = flags.with_style(self.quiet.then_some(Style::Quiet));
+        let flags = flags.with_style(self.quiet.then_some(Style::Quiet).or(self.docker.progress));
         let argument = |word: String| match word.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (word, None),
