@@ -55,12 +55,9 @@ pub fn health_word(health: Option<Health>) -> &'static str {
     }
 }
 
-/// `tcp` or `udp`.
+/// `tcp`, `udp` or `sctp`.
 pub fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
+    protocol.word()
 }
 
 /// `0.0.0.0:8000->5000/tcp, [::]:8000->5000/tcp, 6379/tcp`: published ports with neighbours joined to ranges, then those

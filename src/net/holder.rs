@@ -68,6 +68,7 @@ fn in_the_way(port: &Port) -> Vec<Entry> {
     let name = match port.protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
+        Protocol::Sctp => return Vec::new(), // its table is another one, and says nothing of who
     };
     // Of the thread, not of the process: they may be in different network namespaces.
     let tables = [format!("/proc/thread-self/net/{name}"), format!("/proc/thread-self/net/{name}6")];

@@ -253,6 +253,23 @@ pub struct Assigned<A> {
 pub enum Protocol {
     Tcp,
     Udp,
+    Sctp,
+}
+
+impl Protocol {
+    /// As ports are written: `80/tcp`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        }
+    }
+
+    /// The protocol of that name, in small letters or capitals.
+    pub fn of_word(word: &str) -> Option<Protocol> {
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|protocol| protocol.word().eq_ignore_ascii_case(word))
+    }
 }
 
 /// A published port.

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use rustix::net::AddressFamily;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
+use rustix::net::ipproto;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -133,12 +134,13 @@ fn bind(port: &Port) -> io::Result<(OwnedFd, u16)> {
 }
 
 fn open(protocol: Protocol, address: IpAddr) -> io::Result<OwnedFd> {
-    let kind = match protocol {
-        Protocol::Tcp => SocketType::STREAM,
-        Protocol::Udp => SocketType::DGRAM,
+    let (kind, protocol) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, None),
+        Protocol::Udp => (SocketType::DGRAM, None),
+        Protocol::Sctp => (SocketType::STREAM, Some(ipproto::SCTP)),
     };
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, protocol)?;
     if address.is_ipv6() {
         rustix::net::sockopt::set_ipv6_v6only(&socket, true)?; // the other family's port is another one
     }
@@ -163,6 +165,9 @@ fn refusal(home: &Home, port: &Port, error: &io::Error) -> Failure {
         Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT) => failure
             .because(format!("{} is not an address of this host", port.host_address.map(|address| address.to_string()).unwrap_or_default()))
             .hint("leave the address out, or name one that `ip address` shows"),
+        Some(libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT) => {
+            failure.because(format!("{place}: this kernel has no SCTP")).hint("load its module with `modprobe sctp`")
+        }
         Some(libc::EACCES) => failure
             .because(format!("{place}: {error}"))
             .hint("ports below net.ipv4.ip_unprivileged_port_start (1024) are for root; choose a higher one"),
@@ -311,6 +316,7 @@ impl Protocol {
         match self {
             Protocol::Tcp => 6,
             Protocol::Udp => 17,
+            Protocol::Sctp => 132,
         }
     }
 }

@@ -84,8 +84,8 @@ pub fn relayed(reservation: &Reservation, target: Target) -> Result<Vec<Relayed>
     let mut relayed = Vec::new();
     for (port, socket) in reservation.ports.iter().zip(&reservation.sockets) {
         let to: Vec<SocketAddr> = target.by_relay(port).into_iter().map(|address| (address, port.container_port).into()).collect();
-        if to.is_empty() {
-            continue;
+        if to.is_empty() || port.protocol == Protocol::Sctp {
+            continue; // SCTP is led by the firewall, or not at all
         }
         let opened = (|| {
             if port.protocol == Protocol::Tcp {
@@ -123,6 +123,7 @@ pub fn relay(ports: Vec<Relayed>, leash: OwnedFd) -> io::Result<()> {
     for Relayed { socket, protocol, to } in ports {
         relay.add(match protocol {
             Protocol::Tcp => Source::Listener { listener: socket.into(), to },
+            Protocol::Sctp => continue,
             Protocol::Udp => Source::Datagrams { socket: socket.into(), to, answers: BTreeMap::new() },
         })?;
     }

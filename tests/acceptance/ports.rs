@@ -53,3 +53,21 @@ fn a_port_of_another_container_is_refused_with_its_name() {
     world.coracle("rm -f late");
     world.coracle("run -d --name late -p 8085:80 busybox httpd -f -p 80").succeeds();
 }
+
+/// A port of SCTP is published where the kernel has SCTP, and refused by that name where it has none.
+#[test]
+fn sctp_is_published_or_refused_by_name() {
+    let world = World::with_file("services:\n  web: {image: busybox, command: sleep 1000, ports: [\"36412:36412/sctp\"]}\n");
+    let probe = "import socket; socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)";
+    match world.outside(&["python3", "-c", probe]).status.success() {
+        true => {
+            world.run("up -d").succeeds();
+            assert_eq!(world.run("port --protocol sctp web 36412").succeeds().line(), "0.0.0.0:36412");
+        }
+        false => {
+            world.run("up -d").exits_with(1).complains("port 36412").complains("this kernel has no SCTP");
+            assert_eq!(world.coracle("ps -q").succeeds().stdout, "");
+        }
+    }
+    world.coracle("run --rm -p 80/smtp busybox true").exits_with(125).complains("only tcp, udp and sctp");
+}

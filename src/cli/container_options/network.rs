@@ -150,6 +150,6 @@ impl NetworkOptions {
 /// An exposed port on a host port that the kernel chooses.
 fn chosen_port(exposed: &str) -> Option<Port> {
     let (port, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
-    let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
+    let protocol = Protocol::of_word(protocol)?;
     Some(Port { host_address: None, host_port: 0, container_port: port.parse().ok()?, protocol })
 }

@@ -36,15 +36,16 @@ pub fn published(text: &str) -> Result<Vec<Port>, String> {
 /// Not of that form.
 pub fn exposed(text: &str) -> Result<Vec<String>, String> {
     let (ports, protocol) = protocol_of(text)?;
-    let word = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
-    Ok(range(ports)?.into_iter().map(|port| format!("{port}/{word}")).collect())
+    Ok(range(ports)?.into_iter().map(|port| format!("{port}/{}", protocol.word())).collect())
 }
 
 fn protocol_of(text: &str) -> Result<(&str, Protocol), String> {
     match text.split_once('/') {
-        None | Some((_, "tcp" | "TCP")) => Ok((text.split('/').next().unwrap_or(text), Protocol::Tcp)),
-        Some((ports, "udp" | "UDP")) => Ok((ports, Protocol::Udp)),
-        Some((_, other)) => Err(format!("the protocol `{other}` cannot be published, only tcp and udp")),
+        None => Ok((text, Protocol::Tcp)),
+        Some((ports, word)) => {
+            let unknown = || format!("the protocol `{word}` cannot be published, only tcp, udp and sctp");
+            Ok((ports, Protocol::of_word(word).ok_or_else(unknown)?))
+        }
     }
 }
 
@@ -97,12 +98,13 @@ mod tests {
             ("0.0.0.0:8000:80", vec![port("0.0.0.0", 8000, 80, Protocol::Tcp)]),
             ("[::1]:8000:80", vec![port("::1", 8000, 80, Protocol::Tcp)]),
             ("::1:8000:80", vec![port("::1", 8000, 80, Protocol::Tcp)]),
+            ("36412:36412/sctp", vec![port("", 36412, 36412, Protocol::Sctp)]),
             ("[::]::80/udp", vec![port("::", 0, 80, Protocol::Udp)]),
         ];
         for (text, expected) in table {
             assert_eq!(published(text), Ok(expected), "{text}");
         }
-        for text in ["", "x", "80:", "1-2:3", "[::1:80:80", "[127.0.0.1]:80:80", "80/sctp", "99999", "9-8", "0"] {
+        for text in ["", "x", "80:", "1-2:3", "[::1:80:80", "[127.0.0.1]:80:80", "80/x", "99999", "9-8", "0"] {
             assert!(published(text).is_err(), "{text}");
         }
     }

@@ -20,7 +20,7 @@ pub(super) fn apply(project: &Project, service: (&str, &Service), wanted: &mut W
     wanted.network = mode(project, service, peers)?;
     wanted.ports.clear();
     for candidates in port_candidates(model)? {
-        wanted.exposed.push(format!("{}/{}", candidates.container_port, word(candidates.protocol)));
+        wanted.exposed.push(format!("{}/{}", candidates.container_port, candidates.protocol.word()));
     }
     for text in &model.expose {
         wanted.exposed.extend(plugs::exposed(text)?);
@@ -35,13 +35,6 @@ pub(super) fn apply(project: &Project, service: (&str, &Service), wanted: &mut W
     wanted.dns_search = model.dns_search.clone();
     wanted.dns_options = model.dns_opt.clone();
     Ok(())
-}
-
-fn word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
 }
 
 fn mode(project: &Project, (name, service): (&str, &Service), peers: &dyn Peers) -> Result<NetworkMode> {
@@ -104,9 +97,10 @@ pub fn port_candidates(service: &Service) -> Result<Vec<Candidates>> {
 fn candidates(port: &ServicePort) -> Result<Candidates> {
     let cannot = |reason: String| Failure::new(format!("cannot publish port {}", port.target)).because(reason);
     let protocol = match port.protocol.as_deref() {
-        None | Some("" | "tcp") => Protocol::Tcp,
-        Some("udp") => Protocol::Udp,
-        Some(other) => return Err(cannot(format!("the protocol `{other}` cannot be published, only tcp and udp"))),
+        None | Some("") => Protocol::Tcp,
+        Some(word) => {
+            Protocol::of_word(word).ok_or_else(|| cannot(format!("the protocol `{word}` cannot be published, only tcp, udp and sctp")))?
+        }
     };
     let host_address = match port.host_ip.as_deref() {
         None | Some("") => None,

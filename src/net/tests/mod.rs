@@ -34,6 +34,7 @@ mod names;
 mod plug;
 mod ports;
 mod records;
+mod sctp;
 
 const INSIDE: &str = "CORACLE_NET_TEST";
 
