@@ -80,6 +80,7 @@ fn torment(seeds: &[Vec<u8>], pieces: &[&[u8]], mut subject: impl FnMut(&mut Dic
         subject(&mut dice, bytes);
         rounds += 1;
     }
+    println!("{rounds} mutations of {} seeds", seeds.len());
     rounds
 }
 

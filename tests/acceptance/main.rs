@@ -52,6 +52,7 @@ mod ports;
 mod pull;
 mod push;
 mod push_compose;
+mod registries;
 mod replug;
 mod restart;
 mod run;

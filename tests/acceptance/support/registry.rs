@@ -30,7 +30,7 @@ pub fn address() -> &'static str {
 pub struct OwnRegistry<'a> {
     world: &'a World,
     port: u16,
-    _process: Running,
+    process: Running,
 }
 
 /// Who may use a registry.
@@ -60,7 +60,7 @@ impl<'a> OwnRegistry<'a> {
         );
         fs::write(format!("{place}/config.yml"), config).expect("a fresh file");
         let process = world.start_outside(&["docker-registry", "serve", &format!("{place}/config.yml")]);
-        let registry = OwnRegistry { world, port, _process: process };
+        let registry = OwnRegistry { world, port, process };
         wait::eventually(wait::seconds(30), || match world.fetch(&registry.address(), "/v2/") {
             Err(answer) if !answer.contains("401") => Err(answer),
             _ => Ok(()),
@@ -71,6 +71,11 @@ impl<'a> OwnRegistry<'a> {
     /// `127.0.0.1:5001`
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What it was asked, a line each.
+    pub fn log(&self) -> String {
+        self.process.stdout()
     }
 
     /// The bytes of a blob or manifest it has.
