@@ -35,6 +35,9 @@ pub struct Command {
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
+    /// Only if the image is for this platform
+    #[arg(long)]
+    platform: Option<String>,
     #[arg(value_name = "IMAGE")]
     image: String,
 }
@@ -57,7 +60,8 @@ const MISSING: &str = "<missing>";
 
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
-        let found = image::find(home, &self.image)?.ok_or_else(|| Failure::new(format!("no such image: {}", self.image)))?;
+        let found = image::find_for(home, &self.image, self.platform.as_deref())?
+            .ok_or_else(|| Failure::new(format!("no such image: {}", self.image)))?;
         let rows = self.rows(home, &found)?;
         if self.quiet && self.format.is_none() {
             let ids = rows.iter().filter_map(|row| row.get("ID")?.as_str()).map(|id| format!("{id}\n"));

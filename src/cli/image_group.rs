@@ -29,7 +29,7 @@ pub enum Command {
     /// Make an image of a file system in a tar archive
     Import(cli::import::Command),
     /// Show everything that is known of images
-    Inspect(Query),
+    Inspect(Inspect),
     /// Bring in images from a tar archive
     Load(cli::load::Command),
     /// List images
@@ -54,7 +54,7 @@ impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         match self {
             Command::Build(command) => command.run(home),
-            Command::Inspect(query) => query.run(home, Some(Kind::Image)),
+            Command::Inspect(command) => command.run(home),
             Command::History(command) => command.run(home),
             Command::Import(command) => command.run(home),
             Command::Load(command) => command.run(home),
@@ -66,6 +66,23 @@ impl Command {
             Command::Rm(command) => command.run(home),
             Command::Tag(command) => command.run(home),
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Only if the images are for this platform
+    #[arg(long)]
+    platform: Option<String>,
+    #[command(flatten)]
+    query: Query,
+}
+
+impl Inspect {
+    fn run(self, home: &Home) -> Outcome {
+        let platform = self.platform.as_deref();
+        self.query.names.iter().try_for_each(|name| image::find_for(home, name, platform).map(drop))?;
+        self.query.run(home, Some(Kind::Image))
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Query {
     #[arg(short, long)]
     size: bool,
     #[arg(required = true, value_name = "NAME|ID")]
-    names: Vec<String>,
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

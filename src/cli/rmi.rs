@@ -8,6 +8,7 @@ use crate::cli::sweep;
 use crate::container;
 use crate::failure::Result;
 use crate::image;
+use crate::image::Gone;
 use crate::image::Removed;
 use crate::place::Home;
 
@@ -19,6 +20,9 @@ pub struct Command {
     /// Taken for Docker's sake: there are no parents to delete
     #[arg(long, hide = true)]
     no_prune: bool,
+    /// Only if the image is for this platform
+    #[arg(long, value_delimiter = ',')]
+    platform: Vec<String>,
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
@@ -27,16 +31,23 @@ impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         let mut status = 0;
         for name in &self.images {
-            match image::remove(home, name, &|| in_use(home), self.force) {
+            match self.remove(home, name) {
                 Ok(gone) => gone.changes.iter().try_for_each(|one| out::line(&worded(one)))?,
                 Err(failure) => {
                     out::say(&failure.to_string());
-                    status = if self.force { status } else { failure.status() };
+                    let is_gone = self.force && image::find(home, name).is_ok_and(|found| found.is_none());
+                    status = if is_gone { status } else { failure.status() };
                 }
             }
         }
         sweep::begin(home);
         Ok(status)
+    }
+
+    fn remove(&self, home: &Home, name: &str) -> Result<Gone> {
+        // Nothing is held any more when it is removed.
+        self.platform.iter().try_for_each(|platform| image::find_for(home, name, Some(platform)).map(drop))?;
+        image::remove(home, name, &|| in_use(home), self.force)
     }
 }
 

@@ -283,6 +283,18 @@ pub fn platform_parts(text: &str) -> Result<(String, String, Option<String>)> {
     Ok((platform.os, platform.architecture, platform.variant))
 }
 
+/// Finds an image that runs on a platform, where one is wanted.
+///
+/// # Errors
+/// As [`find`]; the image that has this name is for another platform.
+pub fn find_for(home: &Home, name_or_id: &str, platform: Option<&str>) -> Result<Option<Image>> {
+    let found = find(home, name_or_id)?;
+    if let (Some(found), Some(platform)) = (&found, platform) {
+        platform::Platform::check(platform, &found.config).doing(|| format!("cannot take `{name_or_id}`"))?;
+    }
+    Ok(found)
+}
+
 /// The sizes of an image's layers as they lie unpacked, the lowest first, in bytes.
 ///
 /// # Errors

@@ -86,6 +86,15 @@ impl Platform {
         level(&wanted).checked_sub(level(&other))
     }
 
+    /// Says that an image runs where `wanted` is meant: in the store a name has one image, for one platform.
+    pub(super) fn check(wanted: &str, config: &ImageConfig) -> Result<()> {
+        let (wanted, has) = (Platform::parse(wanted)?, Platform::of(config));
+        if wanted.distance(&has).is_some() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("the image is for {has}, not for {wanted}")))
+    }
+
     /// Chooses the image to take from an index.
     pub(super) fn choose<'a>(&self, entries: &'a [IndexEntry]) -> Result<&'a IndexEntry> {
         let fitting = entries.iter().filter_map(|entry| Some((self.distance(entry.platform.as_ref()?)?, entry)));

@@ -97,13 +97,9 @@ pub(super) fn push(home: &Home, text: &str, wanted: Wanted<'_>, watch: &dyn Watc
 }
 
 fn check_platform(config: &[u8], wanted: Option<&str>) -> Result<()> {
-    let Some(wanted) = wanted.map(Platform::parse).transpose()? else { return Ok(()) };
+    let Some(wanted) = wanted else { return Ok(()) };
     let config: ImageConfig = serde_json::from_slice(config).doing(|| "cannot understand its configuration")?;
-    let has = Platform::of(&config);
-    if wanted.distance(&has).is_some() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("the image is for {has}, not for {wanted}")))
+    Platform::check(wanted, &config)
 }
 
 /// Finds out how the registry is spoken to, by a question that is worth asking: is the configuration there?

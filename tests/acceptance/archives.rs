@@ -83,6 +83,22 @@ fn what_cannot_be_saved_or_loaded_is_refused() {
     assert!(told.stdout.contains("cannot save to a terminal"), "{}", told.told());
 }
 
+/// A name has one image here, for one platform: what asks for another gets no answer. `rmi -f` forgives only what is gone.
+#[test]
+fn what_is_for_another_platform_is_refused() {
+    let world = World::new();
+    world.coracle("pull -q busybox").succeeds();
+    let own = world.coracle("image inspect --format {{.Os}}/{{.Architecture}} busybox").succeeds().line().to_owned();
+    for command in ["image inspect", "history", "rmi"] {
+        world.coracle(&format!("{command} --platform linux/s390x busybox")).exits_with(1).complains("not for linux/s390x");
+    }
+    world.coracle(&format!("image inspect --platform {own} busybox")).succeeds().says("RepoTags");
+    world.coracle(&format!("history --platform {own} busybox")).succeeds();
+    world.coracle("rmi -f BOX").exits_with(1).complains("must be lowercase");
+    world.coracle("rmi -f nobody").succeeds().complains("no such image");
+    world.coracle(&format!("rmi --platform {own} busybox")).succeeds().says("Deleted: sha256:");
+}
+
 fn entries(world: &World, place: &str) -> usize {
     fs::read_dir(world.root().join(place)).map_or(0, |entries| entries.count())
 }
