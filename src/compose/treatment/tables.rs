@@ -297,4 +297,4 @@ pub(super) const SECRET: Table = &[
 ];
 
 #[cfg(test)]
-pub(super) const MODEL: Table = &[("context_size", Obeyed), ("model", Obeyed), ("name", Obeyed), ("runtime_flags", Obeyed)];
+pub(super) const MODEL: Table = &[("context_size", Refused), ("model", Refused), ("name", Refused), ("runtime_flags", Refused)];
