@@ -19,6 +19,7 @@ use crate::build::provenance::Said;
 use crate::build::records;
 use crate::build::records::Key;
 use crate::build::sbom;
+use crate::build::sbom::Extra;
 use crate::build::solve::Outcome;
 use crate::build::solve::now;
 use crate::build::whole::Scene;
@@ -40,6 +41,8 @@ pub(super) struct Finished {
     /// The steps its layers came from, and those of all stages.
     pub steps: Vec<Done>,
     pub all_steps: Vec<Done>,
+    /// What a scanner looks at beside it.
+    pub extras: Vec<Extra>,
     /// What it was made from.
     pub materials: Vec<Material>,
     /// When that was begun, RFC 3339.
@@ -124,7 +127,7 @@ fn said(scene: &Scene<'_>, one: &Finished) -> Result<Vec<Said>> {
         return Ok(Vec::new());
     }
     let mut said = match &wanted.sbom {
-        Some(sbom) => sbom::scan(scene, sbom, &one.chain)?,
+        Some(sbom) => sbom::scan(scene, sbom, (&one.chain, &one.extras))?,
         None => Vec::new(),
     };
     said.extend(wanted.provenance.map(|provenance| provenance::said(scene, provenance, (&one.materials, &one.begun))));

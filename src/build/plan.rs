@@ -24,6 +24,9 @@ use crate::build::ground::Place;
 use crate::build::lint::rules;
 use crate::build::platform::Platform;
 use crate::build::provenance::Material;
+use crate::build::sbom;
+use crate::build::sbom::Extra;
+use crate::build::sbom::Scanned;
 use crate::build::solve::Begin;
 use crate::build::solve::Solver;
 use crate::build::solve::Task;
@@ -91,11 +94,37 @@ impl Plan<'_> {
                 materials: self.materials(graph, order, &evaluated),
                 begun: self.begun.clone(),
                 all_steps: solver.all_steps(),
+                extras: self.extras(graph, (order, target), (&evaluated, &solver)),
                 ..finished
             })),
             Err(failure) if solver.has_lost_layers() => Attempt::Lost(failure),
             Err(failure) => Attempt::Failed(failure),
         }
+    }
+
+    /// What a scanner shall look at beside the result: other stages and the context, as two arguments say.
+    fn extras(
+        &self,
+        graph: &Graph<'_>,
+        (order, target): (&[usize], usize),
+        (evaluated, solver): (&BTreeMap<usize, Evaluated>, &Solver<'_>),
+    ) -> Vec<Extra> {
+        let is_wanted = |name: &str, index: usize| {
+            let own = evaluated[&index].arguments.iter().rev().find(|(known, value)| known == name && value.is_some());
+            let value = own.and_then(|(_, value)| value.as_deref()).or_else(|| self.setting.globals.find(name));
+            value.is_some_and(|value| sbom::is_enabled(&graph.nodes[index].name, value))
+        };
+        let mut extras = Vec::new();
+        if is_wanted("BUILDKIT_SBOM_SCAN_CONTEXT", target) {
+            let directory = self.scene.ground.place.directory.clone();
+            extras.push(Extra { name: "context".to_owned(), files: Scanned::Directory(directory) });
+        }
+        for index in order.iter().copied().filter(|index| *index != target && *index < graph.stages) {
+            if let Some(outcome) = solver.outcome(index).filter(|_| is_wanted("BUILDKIT_SBOM_SCAN_STAGE", index)) {
+                extras.push(Extra { name: graph.nodes[index].name.clone(), files: Scanned::Layers(outcome.chain) });
+            }
+        }
+        extras
     }
 
     /// All that comes from elsewhere, and what it was this time.

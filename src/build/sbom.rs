@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -30,35 +31,70 @@ use crate::image::Statement;
 /// What the scanned layers are called in the scan's Dockerfile.
 const SCANNED: &str = "core";
 
+/// What is scanned beside the result.
+#[derive(Debug, Clone)]
+pub(super) struct Extra {
+    /// A stage's name, or `context`.
+    pub name: String,
+    pub files: Scanned,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Scanned {
+    Layers(Chain),
+    Directory(PathBuf),
+}
+
+/// Whether an argument means a stage: it is true, or names the stage.
+pub(super) fn is_enabled(stage: &str, value: &str) -> bool {
+    match value {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
+        names => names.split(',').any(|name| name == stage),
+    }
+}
+
 /// Lets the scanner look at the layers; what it says, by the files it says it in.
 ///
 /// # Errors
 /// A scanner that cannot be had or that fails; what it wrote is no statement.
-pub(super) fn scan(scene: &Scene<'_>, sbom: &Sbom, chain: &Chain) -> Result<Vec<Said>> {
+pub(super) fn scan(scene: &Scene<'_>, sbom: &Sbom, (chain, extras): (&Chain, &[Extra])) -> Result<Vec<Said>> {
     let cannot = || format!("cannot list what the image is made of with `{}`", sbom.generator);
     let policy = if scene.wanted.pull { Policy::Always } else { Policy::Missing };
     let scanner = image::pull(scene.home, &sbom.generator, None, policy, scene.watch).map_err(|failure| failure.within(cannot()))?;
-    let text = dockerfile(sbom, &scanner.config).ok_or_else(|| Failure::new(cannot()).because("the scanner does not have cmd"))?;
+    let text = dockerfile(sbom, &scanner.config, extras).ok_or_else(|| Failure::new(cannot()).because("the scanner does not have cmd"))?;
     let draft = Draft::begin(scene.home)?;
     let found = draft.files().join("found");
+    let mut held = BTreeMap::from([(SCANNED.to_owned(), chain.clone())]);
+    let mut contexts = BTreeMap::from([(SCANNED.to_owned(), format!("{}{SCANNED}", whole::HELD))]);
+    for (number, extra) in extras.iter().enumerate() {
+        let name = extra_name(number);
+        let place = match &extra.files {
+            Scanned::Directory(directory) => directory.display().to_string(),
+            Scanned::Layers(chain) => {
+                held.insert(name.clone(), chain.clone());
+                format!("{}{name}", whole::HELD)
+            }
+        };
+        contexts.insert(name, place);
+    }
     let wanted = Wanted {
         context: Context::Nothing,
         dockerfile: DockerfileAt::Text(text),
         own_images: [sbom.generator.clone()].into(),
-        contexts: [(SCANNED.to_owned(), format!("{}{SCANNED}", whole::HELD))].into(),
+        contexts,
         network: scene.wanted.network.clone(),
         extra_hosts: scene.wanted.extra_hosts.clone(),
         no_cache: scene.wanted.no_cache,
         outputs: vec![Output::Directory { dest: found.clone(), split: None }],
         ..Wanted::default()
     };
-    let held = BTreeMap::from([(SCANNED.to_owned(), chain.clone())]);
     whole::build_upon(scene.home, &wanted, scene.watch, (held, scene.numbered)).map_err(|failure| failure.within(cannot()))?;
     read(&found).map_err(|failure| failure.within(cannot()))
 }
 
 /// The scan as a Dockerfile; None if the scanner has no command.
-fn dockerfile(sbom: &Sbom, config: &ImageConfig) -> Option<String> {
+fn dockerfile(sbom: &Sbom, config: &ImageConfig, extras: &[Extra]) -> Option<String> {
     let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
     let command = [words(&config.config.entrypoint), words(&config.config.cmd)].concat();
     if command.is_empty() {
@@ -67,14 +103,25 @@ fn dockerfile(sbom: &Sbom, config: &ImageConfig) -> Option<String> {
     let directory = Some(config.config.working_dir.as_str()).filter(|directory| !directory.is_empty()).unwrap_or("/");
     let mut text = format!("FROM {} AS scanner\nUSER 0\nWORKDIR /run/out\nWORKDIR {}\n", sbom.generator, quoted(directory));
     let fixed = [("DESTINATION", "/run/out/"), ("SOURCE", "/run/src/core/sbom")];
+    if !extras.is_empty() {
+        text += "ENV BUILDKIT_SCAN_SOURCE_EXTRAS=/run/src/extras\n";
+    }
     let given = sbom.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in fixed.into_iter().chain(given) {
         let _ = writeln!(text, "ENV BUILDKIT_SCAN_{name}={}", quoted(value));
     }
     let command = serde_json::to_string(&command).ok()?;
-    let mounts = format!("--mount=type=bind,from={SCANNED},target=/run/src/core/sbom --mount=type=tmpfs,target=/tmp");
+    let mut mounts = format!("--mount=type=bind,from={SCANNED},target=/run/src/core/sbom --mount=type=tmpfs,target=/tmp");
+    for (number, extra) in extras.iter().enumerate() {
+        let _ = write!(mounts, " --mount=type=bind,from={},target=/run/src/extras/sbom-{}", extra_name(number), extra.name);
+    }
     let _ = write!(text, "RUN {mounts} {command}\nFROM scratch\nCOPY --from=scanner /run/out/ /\n");
     Some(text)
+}
+
+/// What an extra is called in the scan's Dockerfile.
+fn extra_name(number: usize) -> String {
+    format!("extra-{number}")
 }
 
 /// As one word of a Dockerfile, in which nothing is replaced.
@@ -121,10 +168,21 @@ mod tests {
     fn a_scan_is_a_dockerfile() {
         let mut config = ImageConfig::default();
         let sbom = Sbom { generator: "scanner:1".to_owned(), parameters: [("X".to_owned(), "a $b".to_owned())].into() };
-        assert_eq!(dockerfile(&sbom, &config), None);
+        assert_eq!(dockerfile(&sbom, &config, &[]), None);
         config.config.entrypoint = Some(vec!["/scan".to_owned()]);
-        let text = dockerfile(&sbom, &config).unwrap();
+        let text = dockerfile(&sbom, &config, &[]).unwrap();
         assert!(text.contains("ENV BUILDKIT_SCAN_X=\"a \\$b\"\n"), "{text}");
         assert!(text.contains(" [\"/scan\"]\n"), "{text}");
+    }
+
+    #[test]
+    fn stages_are_meant_by_name_or_all() {
+        assert!(is_enabled("web", "true") && is_enabled("web", "db,web"));
+        assert!(!is_enabled("web", "false") && !is_enabled("web", "db"));
+        let extra = Extra { name: "web".to_owned(), files: Scanned::Directory("/x".into()) };
+        let mut config = ImageConfig::default();
+        config.config.entrypoint = Some(vec!["/scan".to_owned()]);
+        let text = dockerfile(&Sbom { generator: "s".to_owned(), parameters: BTreeMap::new() }, &config, &[extra]).unwrap();
+        assert!(text.contains("from=extra-0,target=/run/src/extras/sbom-web [\"/scan\"]"), "{text}");
     }
 }

@@ -141,6 +141,30 @@ fn a_scanner_lists_what_an_image_is_made_of() {
     world.coracle("build --sbom generator=scanner .").succeeds().complains("the store keeps no attestations");
 }
 
+/// Other stages and the context are scanned if the Dockerfile or the command line says so.
+#[test]
+fn a_scanner_looks_at_stages_and_the_context() {
+    let world = World::new();
+    let statement = r#"{"_type":"x","predicateType":"https://spdx.dev/Document","subject":[],"predicate":{"made":"MADE"}}"#;
+    world.file("statement", statement);
+    let scan = "x=${BUILDKIT_SCAN_SOURCE_EXTRAS:-/none}; sed s/MADE/$(cat $BUILDKIT_SCAN_SOURCE/made $x/*/made 2>/dev/null | tr '\\\\n' -)$(ls $x 2>/dev/null | tr '\\\\n' -)/ /statement >$BUILDKIT_SCAN_DESTINATION/sbom.spdx.json";
+    world.file("Dockerfile.scanner", &format!("FROM busybox\nCOPY statement /\nENTRYPOINT [\"sh\", \"-c\", \"{scan}\"]\n"));
+    world.coracle("build -q -t scanner -f Dockerfile.scanner .").succeeds();
+    world.file("context/made", "context\n");
+    let stages = "FROM busybox AS tools\nRUN echo tools >/made\nFROM busybox AS other\nRUN echo other >/made\nFROM busybox\n\
+        ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nCOPY --from=tools /made /made\nCOPY --from=other /made /other\nRUN echo this >/made\n";
+    world.file("context/Dockerfile", &format!("ARG BUILDKIT_SBOM_SCAN_STAGE=tools\n{stages}"));
+    let layout = world.project().join("out");
+    let made = || {
+        world.coracle("build -o type=oci,dest=out,tar=false --sbom generator=scanner context").succeeds();
+        let index = blob(&layout, &json(&layout.join("index.json"))["manifests"][0]);
+        blob(&layout, &blob(&layout, &index["manifests"][1])["layers"][0])["predicate"]["made"].clone()
+    };
+    assert_eq!(made(), "this-context-tools-sbom-context-sbom-tools-");
+    world.file("context/Dockerfile", &stages.replace("ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\n", ""));
+    assert_eq!(made(), "this-", "nothing beside the result");
+}
+
 /// A stage on a directory begins with its files.
 #[test]
 fn a_stage_stands_on_a_directory() {
