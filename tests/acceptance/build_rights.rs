@@ -81,7 +81,7 @@ fn a_run_has_several_secrets() {
         program.display()
     );
     world.outside(&["sh", "-c", &line]).succeeds();
-    assert_eq!(world.coracle("run --rm several cat /seen").succeeds().stdout, "dnocestsrif\ndriht\n");
+    assert_eq!(world.coracle("run --rm several cat /seen").succeeds().stdout, "dnocestsrifdriht\n");
 }
 
 /// `host-gateway` is the address of the host on the command's own network; flags that do nothing are named.
