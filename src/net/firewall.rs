@@ -183,11 +183,14 @@ fn elements_of(network: &Network) -> Vec<Element> {
     let mut elements = Vec::new();
     // What cannot be read was refused when the network was made.
     let options = options::read(&network.options).ok();
-    let (icc, masquerade) = options.map_or((true, true), |options| (options.icc, options.masquerade));
+    let (icc, masquerade, open) = options.map_or((true, true, [false; 2]), |options| (options.icc, options.masquerade, options.open));
     for family in Family::of_network(network) {
         let name = network.bridge.clone();
         elements.push(Element::Bridge { family, set: "bridges", name: name.clone() });
         elements.extend(icc.then(|| Element::Within { family, name: name.clone() }));
+        if open[usize::from(family == Family::V6)] {
+            elements.push(Element::Bridge { family, set: "open", name: name.clone() });
+        }
         if network.internal {
             elements.push(Element::Bridge { family, set: "internal", name });
         }

@@ -55,7 +55,7 @@ const LINK_NAME_BYTES: usize = 16;
 /// An element of one of the sets of a family's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Element {
-    /// In `bridges` or `internal`.
+    /// In `bridges`, `internal` or `open`.
     Bridge { family: Family, set: &'static str, name: String },
     /// In `within`.
     Within { family: Family, name: String },
@@ -193,7 +193,7 @@ struct Set {
     target: Vec<(u32, usize)>,
 }
 
-fn sets(family: Family) -> [Set; 5] {
+fn sets(family: Family) -> [Set; 6] {
     const LINK: (u32, usize) = (LINK_NAME, LINK_NAME_BYTES);
     const PORT: (u32, usize) = (SERVICE, 4);
     let address = match family {
@@ -204,6 +204,7 @@ fn sets(family: Family) -> [Set; 5] {
     [
         set("bridges", SetFlags::empty(), &[LINK], &[]),
         set("internal", SetFlags::empty(), &[LINK], &[]),
+        set("open", SetFlags::empty(), &[LINK], &[]),
         set("within", SetFlags::empty(), &[LINK, LINK], &[]),
         set("subnets", SetFlags::Interval, &[address], &[]),
         set("ports", SetFlags::Map, &[(PROTOCOL, 4), address, PORT], &[address, PORT]),

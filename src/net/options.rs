@@ -18,6 +18,8 @@ pub(super) struct Options {
     pub(super) icc: bool,
     /// Whether what leaves it gets the host's address.
     pub(super) masquerade: bool,
+    /// Whether every port of its containers is reached from elsewhere by routes, published or not: for IPv4, for IPv6.
+    pub(super) open: [bool; 2],
     /// What the links in containers are called, before their number.
     pub(super) interface: String,
 }
@@ -37,7 +39,9 @@ const KNOWN: [&str; 8] = [
 /// The options that are not carried out, by name and value.
 pub fn unknown_options(options: &BTreeMap<String, String>) -> Vec<String> {
     let is_done = |name: &str, value: &str| match name {
-        "com.docker.network.bridge.gateway_mode_ipv4" | "com.docker.network.bridge.gateway_mode_ipv6" => matches!(value, "" | "nat"),
+        "com.docker.network.bridge.gateway_mode_ipv4" | "com.docker.network.bridge.gateway_mode_ipv6" => {
+            matches!(value, "" | "nat" | "nat-unprotected")
+        }
         "com.docker.network.bridge.default_bridge" => true,
         _ => KNOWN.contains(&name),
     };
@@ -70,7 +74,13 @@ pub(super) fn read(options: &BTreeMap<String, String>) -> Result<Options> {
     if !is_link_name(&format!("{interface}99")) {
         return Err(refused(KNOWN[4], "it is too long for the name of a link, or has signs that a link's name cannot have"));
     }
-    Ok(Options { bridge, mtu, icc: truth(KNOWN[2])?, masquerade: truth(KNOWN[3])?, interface })
+    let is_open = |name: &str| match text(name) {
+        None | Some("nat" | "routed" | "isolated") => Ok(false),
+        Some("nat-unprotected") => Ok(true),
+        Some(_) => Err(refused(name, "it is none of nat, nat-unprotected, routed and isolated")),
+    };
+    let open = [is_open(KNOWN[6])?, is_open(KNOWN[7])?];
+    Ok(Options { bridge, mtu, icc: truth(KNOWN[2])?, masquerade: truth(KNOWN[3])?, open, interface })
 }
 
 /// Whether the kernel takes this for the name of a link (dev_valid_name, net/core/dev.c).
@@ -89,7 +99,7 @@ mod tests {
 
     #[test]
     fn options_are_read_by_dockers_names() {
-        let usual = Options { bridge: None, mtu: None, icc: true, masquerade: true, interface: "eth".into() };
+        let usual = Options { bridge: None, mtu: None, icc: true, masquerade: true, open: [false; 2], interface: "eth".into() };
         assert_eq!(read(&options(&[])).unwrap(), usual);
         let all = options(&[
             ("com.docker.network.bridge.name", "shop0"),
@@ -97,8 +107,16 @@ mod tests {
             ("com.docker.network.bridge.enable_icc", "false"),
             ("com.docker.network.bridge.enable_ip_masquerade", "0"),
             ("com.docker.network.container_iface_prefix", "net"),
+            ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected"),
         ]);
-        let wanted = Options { bridge: Some("shop0".into()), mtu: Some(1400), icc: false, masquerade: false, interface: "net".into() };
+        let wanted = Options {
+            bridge: Some("shop0".into()),
+            mtu: Some(1400),
+            icc: false,
+            masquerade: false,
+            open: [true, false],
+            interface: "net".into(),
+        };
         assert_eq!(read(&all).unwrap(), wanted);
         assert!(unknown_options(&all).is_empty());
     }
@@ -111,6 +129,7 @@ mod tests {
             ("com.docker.network.driver.mtu", "many"),
             ("com.docker.network.driver.mtu", "10"),
             ("com.docker.network.bridge.enable_icc", "perhaps"),
+            ("com.docker.network.bridge.gateway_mode_ipv6", "wide"),
             ("com.docker.network.container_iface_prefix", "interface-number"),
         ] {
             assert!(read(&options(&[(name, value)])).is_err(), "{name}={value}");

@@ -6,6 +6,7 @@
 //! ```text
 //! set bridges   ifname                              every bridge of ours
 //! set internal  ifname                              those that have no way out
+//! set open      ifname                              those whose containers are reached past what is published
 //! set within    ifname . ifname                     each bridge with itself
 //! set subnets   ipv4_addr, intervals                whose traffic is masqueraded on its way out
 //! map ports     inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service
@@ -172,6 +173,7 @@ pub(super) fn rules(family: Family, forwarding: Forwarding) -> Vec<Rule> {
         rule("forward", &[Part::LinksIn("within"), Part::Accept]),
         rule("forward", &[Part::InLinkIn("internal"), Part::Drop]),
         rule("forward", &[Part::OutLinkIn("internal"), Part::Drop]),
+        rule("forward", &[Part::OutLinkIn("open"), Part::Accept]),
         rule("forward", &[Part::OutLinkIn("bridges"), Part::Known, Part::Accept]),
         rule("forward", &[Part::OutLinkIn("bridges"), Part::Published, Part::Accept]),
         rule("forward", &[Part::OutLinkIn("bridges"), Part::Drop]),
@@ -238,6 +240,7 @@ mod tests {
             "forward: iifname . oifname @within accept",
             "forward: iifname @internal drop",
             "forward: oifname @internal drop",
+            "forward: oifname @open accept",
             "forward: oifname @bridges ct state established,related accept",
             "forward: oifname @bridges ct status dnat accept",
             "forward: oifname @bridges drop",
@@ -260,6 +263,7 @@ mod tests {
             "forward: iifname . oifname @within accept",
             "forward: iifname @internal drop",
             "forward: oifname @internal drop",
+            "forward: oifname @open accept",
             "forward: oifname @bridges ct state established,related accept",
             "forward: oifname @bridges ct status dnat accept",
             "forward: oifname @bridges drop",

@@ -296,3 +296,26 @@ fn other_firewalls_let_our_packets_through() {
         assert_eq!(host_state(), before);
     });
 }
+
+/// An unprotected network's containers are reached by routes at every port; those of others are not.
+#[test]
+fn an_unprotected_network_is_open_to_who_has_a_route() {
+    in_own_namespaces("ports::an_unprotected_network_is_open_to_who_has_a_route", || {
+        let world = World::new();
+        let other = other_host(&world);
+        world.network("closed");
+        let options = [("com.docker.network.bridge.gateway_mode_ipv4".to_owned(), "nat-unprotected".to_owned())].into();
+        create(&world.home, &Wanted { name: "open".into(), options, ..Wanted::default() }).unwrap();
+        let (reached, hidden) = (Guest::new(&world), Guest::new(&world));
+        let addresses = [(&reached, "open"), (&hidden, "closed")].map(|(guest, network)| world.plug(guest, &[network])[0].address());
+        reached.serve("0.0.0.0:5000");
+        hidden.serve("0.0.0.0:5000");
+        route(&mut other.netns_channel(), Ipv4Addr::new(172, 16, 0, 0), 12);
+        assert_eq!(other.fetch(&format!("{}:5000", addresses[0])).unwrap(), "203.0.113.2");
+        assert!(other.fetch(&format!("{}:5000", addresses[1])).is_err());
+        for guest in [&reached, &hidden] {
+            unplug(&world.home, &guest.id).unwrap();
+        }
+        sweep(&world.home).unwrap();
+    });
+}
