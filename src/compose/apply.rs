@@ -11,6 +11,7 @@ mod ready;
 mod schedule;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -18,8 +19,10 @@ use std::sync::PoisonError;
 
 use crate::build::Watch as BuildWatch;
 use crate::compose::convert;
+use crate::compose::labels;
 use crate::compose::model::Project;
 use crate::compose::observe::Found;
+use crate::compose::observe::FoundContainer;
 use crate::compose::plan::Action;
 use crate::compose::plan::Plan;
 use crate::compose::recipe::Recipe;
@@ -186,6 +189,9 @@ pub struct Job<'a> {
 /// A job with what it knows meanwhile.
 struct Work<'a> {
     job: &'a Job<'a>,
+    /// What was found, by name, and by service and number.
+    found: BTreeMap<&'a str, &'a FoundContainer>,
+    numbered: BTreeMap<(&'a str, u32), &'a FoundContainer>,
     /// Containers that are there, by name.
     ids: Mutex<BTreeMap<String, String>>,
     images: BTreeMap<String, Image>,
@@ -198,7 +204,11 @@ struct Work<'a> {
 /// # Errors
 /// What could not be done; what was done and what was not is said to the watch.
 pub fn apply(job: &Job<'_>, plan: &Plan) -> Result<()> {
-    let mut work = Work { job, ids: Mutex::default(), images: BTreeMap::new(), ports: BTreeMap::new() };
+    let found = || job.found.containers.iter();
+    let services = found().rev().filter(|found| !found.one_off).map(|found| ((found.service.as_str(), found.number), found));
+    let numbered = services.collect();
+    let found = found().map(|found| (found.name.as_str(), found)).collect();
+    let mut work = Work { job, found, numbered, ids: Mutex::default(), images: BTreeMap::new(), ports: BTreeMap::new() };
     *work.ids() = job.found.containers.iter().map(|found| (found.name.clone(), found.id.clone())).collect();
     work.images = work.images_of(plan)?;
     work.check(plan)?;
@@ -211,15 +221,8 @@ pub fn apply(job: &Job<'_>, plan: &Plan) -> Result<()> {
 /// # Errors
 /// All that cannot be.
 pub fn check(home: &Home, project: &Project, plan: &Plan) -> Result<()> {
-    let mut services: Vec<&String> = Vec::new();
-    for step in &plan.steps {
-        if let Action::CreateContainer { service, .. } | Action::RecreateContainer { service, .. } = &step.action
-            && !services.contains(&service)
-        {
-            services.push(service);
-        }
-    }
-    let mut faults: Vec<Failure> = services.into_iter().filter_map(|service| check_service(home, project, service).err()).collect();
+    let mut faults: Vec<Failure> =
+        plan.services_made().into_iter().filter_map(|service| check_service(home, project, service).err()).collect();
     match faults.len() {
         0 => Ok(()),
         1 => Err(faults.remove(0)),
@@ -251,12 +254,14 @@ impl Work<'_> {
 
     /// The images of all containers that are to be made, by service.
     fn images_of(&self, plan: &Plan) -> Result<BTreeMap<String, Image>> {
-        let mut images = BTreeMap::new();
-        for step in &plan.steps {
-            let (Action::CreateContainer { service, .. } | Action::RecreateContainer { service, .. }) = &step.action else { continue };
-            if !images.contains_key(service) {
-                images.insert(service.clone(), image_of(self.job.home, self.project()?, service)?);
-            }
+        let (mut images, mut by_name) = (BTreeMap::new(), BTreeMap::new());
+        for service in plan.services_made() {
+            let project = self.project()?;
+            let image = match by_name.entry(labels::image_name(project, (service, &project.services[service]))) {
+                Entry::Occupied(known) => Image::clone(known.get()),
+                Entry::Vacant(place) => place.insert(image_of(self.job.home, project, service)?).clone(),
+            };
+            images.insert(service.to_owned(), image);
         }
         Ok(images)
     }
@@ -343,7 +348,7 @@ impl Work<'_> {
 /// # Errors
 /// It is not in the store.
 pub fn image_of(home: &Home, project: &Project, service: &str) -> Result<Image> {
-    let name = crate::compose::labels::image_name(project, (service, &project.services[service]));
+    let name = labels::image_name(project, (service, &project.services[service]));
     image::find(home, &name)?.ok_or_else(|| {
         Failure::new(format!("cannot make a container of service `{service}`")).because(format!("there is no image `{name}`"))
     })

@@ -1,6 +1,7 @@
 //! What is there of a project: containers by their labels, networks, volumes, images.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,7 +121,7 @@ pub fn observe(home: &Home, project: &Project) -> Result<Found> {
 /// A store that cannot be read.
 pub fn observe_by_name(home: &Home, project: &str) -> Result<Found> {
     let volumes = volume::list(home)?;
-    let anonymous: Vec<_> = volumes.iter().filter(|volume| volume.anonymous).map(|volume| volume.name.clone()).collect();
+    let anonymous: BTreeSet<String> = volumes.iter().filter(|volume| volume.anonymous).map(|volume| volume.name.clone()).collect();
     let mut containers = Vec::new();
     for container in container::list(home)? {
         if container.wanted.labels.get(labels::PROJECT).is_some_and(|owner| owner == project) {
@@ -136,7 +137,7 @@ pub fn observe_by_name(home: &Home, project: &str) -> Result<Found> {
     Ok(Found { containers, networks, volumes, ..Found::default() })
 }
 
-fn found_container(home: &Home, (container, state): (&Container, &State), anonymous: &[String]) -> FoundContainer {
+fn found_container(home: &Home, (container, state): (&Container, &State), anonymous: &BTreeSet<String>) -> FoundContainer {
     let wanted = &container.wanted;
     let label = |name: &str| wanted.labels.get(name).cloned().unwrap_or_default();
     let is_anonymous = |mount: &container::Mount| match &mount.source {

@@ -5,6 +5,7 @@
 
 mod down;
 mod operate;
+mod order;
 mod up;
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ pub struct Step {
 }
 
 /// What is done. Containers are known by name; those that are there by id too.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "action")]
 pub enum Action {
     PullImage {
@@ -128,7 +129,7 @@ pub enum Action {
 }
 
 /// Which of a service's first steps are run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Steps {
     All,
@@ -137,7 +138,7 @@ pub enum Steps {
 }
 
 /// What is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
     Healthy,
@@ -159,6 +160,16 @@ impl Plan {
         self.steps.len() - 1
     }
 
+    /// The services that get new containers, each once.
+    pub fn services_made(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        let made = self.steps.iter().filter_map(|step| match &step.action {
+            Action::CreateContainer { service, .. } | Action::RecreateContainer { service, .. } => Some(service.as_str()),
+            _ => None,
+        });
+        made.filter(|service| seen.insert(*service)).collect()
+    }
+
     /// Whether images must be brought first; what comes after depends on what they are then.
     pub fn brings_images(&self) -> bool {
         self.steps.iter().any(Step::brings_image)
@@ -167,7 +178,8 @@ impl Plan {
     /// Only the steps that bring images.
     pub fn images(&self) -> Plan {
         let kept: Vec<usize> = (0..self.steps.len()).filter(|at| self.steps[*at].brings_image()).collect();
-        let moved = |after: &usize| kept.iter().position(|at| at == after);
+        let places: BTreeMap<usize, usize> = kept.iter().enumerate().map(|(place, at)| (*at, place)).collect();
+        let moved = |after: &usize| places.get(after).copied();
         let steps =
             kept.iter().map(|at| Step { after: self.steps[*at].after.iter().filter_map(moved).collect(), ..self.steps[*at].clone() });
         Plan { steps: steps.collect(), ..Plan::default() }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use crate::compose::apply;
 use crate::compose::apply::Job;
@@ -62,34 +63,46 @@ pub fn plan_operate(home: &Home, name: &str, (services, operation): (&[String], 
 
 /// A plan of steps that bring images; a build comes after those of the services that it reads from.
 pub fn plan_images(project: &Project, actions: Vec<Action>) -> Plan {
-    let mut plan = Plan::default();
+    let mut planned = Planned::default();
     for action in actions {
-        plan_image(project, action, (&mut plan, &mut Vec::new()));
+        planned.add(project, action);
     }
-    plan
+    planned.plan
 }
 
-/// Adds one, unless it is there; says which it is.
-fn plan_image(project: &Project, action: Action, (plan, open): (&mut Plan, &mut Vec<String>)) -> usize {
-    if let Some(at) = plan.steps.iter().position(|step| step.action == action) {
-        return at;
-    }
-    let mut after = Vec::new();
-    if let Action::BuildImage { service, .. } = &action {
-        open.push(service.clone());
-        let needed =
-            project.services.get(service).and_then(|service| service.build.as_ref()).into_iter().flat_map(|build| build.services());
-        for name in needed.filter(|name| project.services.contains_key(*name)) {
-            // A circle is left open: the build that comes first says which image it misses.
-            if !open.iter().any(|open| open == name) {
-                let image = labels::image_name(project, (name, &project.services[name]));
-                after.push(plan_image(project, Action::BuildImage { service: name.to_owned(), image }, (plan, open)));
-            }
+/// Steps that bring images, each once.
+#[derive(Default)]
+struct Planned {
+    plan: Plan,
+    places: HashMap<Action, usize>,
+    /// The services whose builds are being planned, each for the one before.
+    open: Vec<String>,
+}
+
+impl Planned {
+    /// Adds one, unless it is there; says which it is.
+    fn add(&mut self, project: &Project, action: Action) -> usize {
+        if let Some(at) = self.places.get(&action) {
+            return *at;
         }
-        open.pop();
+        let mut after = Vec::new();
+        if let Action::BuildImage { service, .. } = &action {
+            self.open.push(service.clone());
+            let needed =
+                project.services.get(service).and_then(|service| service.build.as_ref()).into_iter().flat_map(|build| build.services());
+            for name in needed.filter(|name| project.services.contains_key(*name)) {
+                // A circle is left open: the build that comes first says which image it misses.
+                if !self.open.iter().any(|open| open == name) {
+                    let image = labels::image_name(project, (name, &project.services[name]));
+                    after.push(self.add(project, Action::BuildImage { service: name.to_owned(), image }));
+                }
+            }
+            self.open.pop();
+        }
+        self.places.insert(action.clone(), self.plan.steps.len());
+        self.plan.steps.push(plan::Step { action, after, cause: None });
+        self.plan.steps.len() - 1
     }
-    plan.steps.push(plan::Step { action, after, cause: None });
-    plan.steps.len() - 1
 }
 
 /// Brings a project up: images first, then, with what they are now, all the rest.
@@ -218,14 +231,6 @@ fn recipes(project: &Project) -> Result<BTreeMap<String, Recipe>> {
 
 /// What the services that get new containers ask for and do not get.
 fn uncarried(project: &Project, plan: &Plan) -> Vec<String> {
-    let mut services: Vec<&String> = Vec::new();
-    for step in &plan.steps {
-        if let Action::CreateContainer { service, .. } | Action::RecreateContainer { service, .. } = &step.action
-            && !services.contains(&service)
-        {
-            services.push(service);
-        }
-    }
     let networks = plan.steps.iter().filter_map(|step| match &step.action {
         Action::CreateNetwork { key, .. } => project.networks.get_key_value(key),
         _ => None,
@@ -235,7 +240,7 @@ fn uncarried(project: &Project, plan: &Plan) -> Vec<String> {
         let options = options.then(|| format!("network `{key}`: `ipam.options` is not carried out"));
         resource::uncarried_of_network(key, network).into_iter().chain(options)
     });
-    let of_services = services.into_iter().flat_map(|name| convert::uncarried(project, name));
+    let of_services = plan.services_made().into_iter().flat_map(|name| convert::uncarried(project, name));
     of_services.chain(of_networks).collect()
 }
 

@@ -152,7 +152,7 @@ impl Work<'_> {
     }
 
     fn found(&self, name: &str) -> Option<&FoundContainer> {
-        self.job.found.containers.iter().find(|found| found.name == name)
+        self.found.get(name).copied()
     }
 
     /// The old one must go first, for it holds the name and the ports; all that can be checked has been checked.
@@ -179,7 +179,7 @@ impl Work<'_> {
         wanted.labels.extend(replaced.map(|_| (labels::REPLACE.to_owned(), labels::replaced((service, model), number))));
         let recipe = self.job.recipes.get(service).cloned().unwrap_or_default();
         wanted.labels.insert(labels::CONFIG_HASH.to_owned(), recipe.hash());
-        if let Some(old) = self.found_numbered(service, number).filter(|_| self.job.manner.anonymous == Anonymous::Carried) {
+        if let Some(old) = self.found_numbered((service, number)).filter(|_| self.job.manner.anonymous == Anonymous::Carried) {
             carry_over(old, &mut wanted);
         }
         let created = container::create(self.job.home, wanted).map_err(|failure| failure.exit(1))?;
@@ -187,8 +187,8 @@ impl Work<'_> {
         state::write_json(&recipe_path(self.job.home, &created.id), &recipe)
     }
 
-    fn found_numbered(&self, service: &str, number: u32) -> Option<&FoundContainer> {
-        self.job.found.containers.iter().find(|found| found.service == service && found.number == number && !found.one_off)
+    fn found_numbered(&self, (service, number): (&str, u32)) -> Option<&FoundContainer> {
+        self.numbered.get(&(service, number)).copied()
     }
 }
 

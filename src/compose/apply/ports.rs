@@ -1,10 +1,12 @@
 //! Published ports: chosen and tried for all containers before any of them starts.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::compose::apply::Job;
 use crate::compose::convert;
 use crate::compose::convert::Candidates;
+use crate::compose::observe::FoundContainer;
 use crate::compose::plan::Action;
 use crate::compose::plan::Plan;
 use crate::failure::Failure;
@@ -16,7 +18,7 @@ use crate::net::Reservation;
 /// Chooses the host ports of every container that will be made, and tries them all: they are held together and
 /// then let go, so that two services that want one port are noticed like a port that somebody else has.
 pub(super) fn check(job: &Job<'_>, plan: &Plan) -> Result<BTreeMap<String, Vec<Port>>> {
-    let mut trial = Trial { job, freed: freed(job, plan), held: Vec::new(), faults: Vec::new() };
+    let mut trial = Trial { job, freed: freed(job, plan), held: BTreeMap::new(), holders: BTreeSet::new(), faults: Vec::new() };
     let mut chosen = BTreeMap::new();
     for step in &plan.steps {
         let (service, name) = match &step.action {
@@ -30,9 +32,10 @@ pub(super) fn check(job: &Job<'_>, plan: &Plan) -> Result<BTreeMap<String, Vec<P
         }
         chosen.insert(name.clone(), ports);
     }
+    let found = job.found.containers.iter().filter(|found| !found.is_up()).map(|found| (found.name.as_str(), found)).collect();
     for step in &plan.steps {
         if let Action::StartContainer { name } = &step.action {
-            trial.try_existing(name);
+            trial.try_existing(&found, name);
         }
     }
     match trial.faults.len() {
@@ -43,22 +46,29 @@ pub(super) fn check(job: &Job<'_>, plan: &Plan) -> Result<BTreeMap<String, Vec<P
 }
 
 /// Ports of containers that this plan will stop first.
-fn freed(job: &Job<'_>, plan: &Plan) -> Vec<Port> {
-    let goes = |name: &String| {
-        plan.steps.iter().any(|step| match &step.action {
-            Action::RecreateContainer { old, .. } => old == name,
-            Action::StopContainer { name: stopped } | Action::RemoveContainer { name: stopped } => stopped == name,
-            _ => false,
+fn freed(job: &Job<'_>, plan: &Plan) -> BTreeMap<u16, Vec<Port>> {
+    let mut freed: BTreeMap<u16, Vec<Port>> = BTreeMap::new();
+    let goes: BTreeSet<&String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::RecreateContainer { old: name, .. } | Action::StopContainer { name } | Action::RemoveContainer { name } => Some(name),
+            _ => None,
         })
-    };
-    job.found.containers.iter().filter(|found| found.is_up() && goes(&found.name)).flat_map(|found| found.ports.clone()).collect()
+        .collect();
+    let going = job.found.containers.iter().filter(|found| found.is_up() && goes.contains(&found.name));
+    going.flat_map(|found| &found.ports).for_each(|port| freed.entry(port.host_port).or_default().push(*port));
+    freed
 }
 
 struct Trial<'a> {
     job: &'a Job<'a>,
-    freed: Vec<Port>,
-    /// Which container holds what; dropped at the end of the check.
-    held: Vec<(String, Port, Option<Reservation>)>,
+    /// By number.
+    freed: BTreeMap<u16, Vec<Port>>,
+    /// Which container holds what, by number; dropped at the end of the check.
+    held: BTreeMap<u16, Vec<(String, Port, Option<Reservation>)>>,
+    /// The containers that hold something.
+    holders: BTreeSet<String>,
     faults: Vec<Failure>,
 }
 
@@ -77,9 +87,9 @@ impl Trial<'_> {
     }
 
     /// A container that is there and does not run wants what its record says.
-    fn try_existing(&mut self, name: &str) {
-        let Some(found) = self.job.found.containers.iter().find(|found| found.name == name && !found.is_up()) else { return };
-        if self.held.iter().any(|(holder, ..)| holder == name) {
+    fn try_existing(&mut self, found: &BTreeMap<&str, &FoundContainer>, name: &str) {
+        let Some(found) = found.get(name) else { return };
+        if self.holders.contains(name) {
             return;
         }
         for port in found.wanted_ports.clone() {
@@ -93,14 +103,16 @@ impl Trial<'_> {
         if port.host_port == 0 {
             return Ok(());
         }
-        if let Some((holder, ..)) = self.held.iter().find(|(_, other, _)| other.clashes_with(&port)) {
+        let held = self.held.entry(port.host_port).or_default();
+        if let Some((holder, ..)) = held.iter().find(|(_, other, _)| other.clashes_with(&port)) {
             return Err(Failure::new(format!("cannot publish port {}", port.host_port))
                 .because(format!("container `{holder}` of this project publishes it too"))
                 .hint("choose another host port in `ports:`, or a range of as many ports as containers"));
         }
-        let is_freed = self.freed.iter().any(|other| other.clashes_with(&port));
+        let is_freed = self.freed.get(&port.host_port).is_some_and(|freed| freed.iter().any(|other| other.clashes_with(&port)));
         let reservation = if is_freed { None } else { Some(net::reserve(self.job.home, &[port])?) };
-        self.held.push((name.to_owned(), port, reservation));
+        held.push((name.to_owned(), port, reservation));
+        self.holders.insert(name.to_owned());
         Ok(())
     }
 }

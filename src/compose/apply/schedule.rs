@@ -1,5 +1,6 @@
 //! Which step is begun when.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -10,7 +11,6 @@ use crate::compose::apply::Work;
 use crate::compose::apply::ready;
 use crate::compose::plan::Action;
 use crate::compose::plan::Plan;
-use crate::compose::plan::Step;
 use crate::failure::Failure;
 use crate::failure::Result;
 
@@ -25,6 +25,18 @@ enum Progress {
     Failed,
 }
 
+impl Progress {
+    /// Whether a step has come so far that this action, which comes after it, may be begun.
+    fn lets_begin(self, action: &Action) -> bool {
+        match self {
+            Progress::Done => true,
+            // The order of removals is that of the programs' ends.
+            Progress::Halted => matches!(action, Action::RemoveContainer { .. }),
+            Progress::Waiting | Progress::Running | Progress::Failed => false,
+        }
+    }
+}
+
 /// Between two looks at conditions that somebody else fulfils.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -34,24 +46,34 @@ const INTERRUPTED: u8 = 130;
 /// The number of a step and how far it has come.
 type Report = (usize, Result<Progress>);
 
-/// The steps of a plan and how far each is.
+/// The steps of a plan and how far each is. What could be counted anew at every turn is kept: a plan has thousands of steps.
 struct Board<'a> {
     work: &'a Work<'a>,
     plan: &'a Plan,
     progress: Vec<Progress>,
+    /// How many steps each is still held up by.
+    held_by: Vec<usize>,
+    /// The steps that come after each.
+    holds: Vec<Vec<usize>>,
+    /// What can be begun: with a thread, and without.
+    ready: (BTreeSet<usize>, BTreeSet<usize>),
+    /// Those whose conditions are looked at.
+    looking: BTreeSet<usize>,
+    /// How many threads are busy with what others wait for, and how many there are.
+    busy: usize,
+    threads: usize,
     faults: Vec<Failure>,
 }
 
 /// Carries out all steps, or says which were done and which not.
 pub(super) fn run(work: &Work<'_>, plan: &Plan) -> Result<()> {
-    let mut board = Board { work, plan, progress: vec![Progress::Waiting; plan.steps.len()], faults: Vec::new() };
+    let mut board = Board::new(work, plan);
     let (sender, reports) = channel::<Report>();
     thread::scope(|scope| {
         loop {
             let mut moved = false;
-            while let Some(at) = board.next_ready() {
+            while let Some(at) = board.begin_next() {
                 moved = true;
-                board.progress[at] = Progress::Running;
                 let action = &plan.steps[at].action;
                 match how(action) {
                     How::Thread => {
@@ -120,10 +142,63 @@ fn report(sender: &Sender<Report>, at: usize, outcome: Result<Progress>) {
     let _ = sender.send((at, outcome));
 }
 
-impl Board<'_> {
+impl<'a> Board<'a> {
+    fn new(work: &'a Work<'a>, plan: &'a Plan) -> Board<'a> {
+        let count = plan.steps.len();
+        let mut board = Board {
+            work,
+            plan,
+            progress: vec![Progress::Waiting; count],
+            held_by: plan.steps.iter().map(|step| step.after.len()).collect(),
+            holds: vec![Vec::new(); count],
+            ready: Default::default(),
+            looking: BTreeSet::new(),
+            busy: 0,
+            threads: 0,
+            faults: Vec::new(),
+        };
+        for (at, step) in plan.steps.iter().enumerate() {
+            step.after.iter().for_each(|before| board.holds[*before].push(at));
+            if step.after.is_empty() {
+                board.is_ready(at);
+            }
+        }
+        board
+    }
+
+    fn how(&self, at: usize) -> How {
+        how(&self.plan.steps[at].action)
+    }
+
+    /// Puts a step that nothing holds up any more where it will be begun from.
+    fn is_ready(&mut self, at: usize) {
+        match self.how(at) {
+            How::Thread => self.ready.0.insert(at),
+            How::Here | How::Look => self.ready.1.insert(at),
+        };
+    }
+
     fn settle(&mut self, (at, outcome): Report) {
-        self.progress[at] = *outcome.as_ref().unwrap_or(&Progress::Failed);
+        let before = self.progress[at];
+        let now = *outcome.as_ref().unwrap_or(&Progress::Failed);
+        self.progress[at] = now;
         self.faults.extend(outcome.err());
+        if self.how(at) == How::Thread {
+            self.busy -= usize::from(before == Progress::Running);
+            self.threads -= usize::from(now != Progress::Halted);
+        }
+        self.looking.remove(&at);
+        for later in std::mem::take(&mut self.holds[at]) {
+            let action = &self.plan.steps[later].action;
+            if !now.lets_begin(action) {
+                self.holds[at].push(later);
+                continue;
+            }
+            self.held_by[later] -= 1;
+            if self.held_by[later] == 0 {
+                self.is_ready(later);
+            }
+        }
     }
 
     /// Whether nothing new is begun any more.
@@ -132,49 +207,43 @@ impl Board<'_> {
         failed || self.work.job.watch.interrupted()
     }
 
+    /// The first step that can be begun now.
     fn next_ready(&self) -> Option<usize> {
         if self.is_over() {
             return None;
         }
-        let is_ready = |step: &Step| step.after.iter().all(|before| self.lets_go_on(*before, &step.action));
-        let has_room = self.work.job.manner.at_once.is_none_or(|most| self.threads() < most);
-        let may = |step: &Step| has_room || how(&step.action) != How::Thread;
-        let mut waiting = self.plan.steps.iter().enumerate().filter(|(at, _)| self.progress[*at] == Progress::Waiting);
-        waiting.find(|(_, step)| is_ready(step) && may(step)).map(|(at, _)| at)
+        let has_room = self.work.job.manner.at_once.is_none_or(|most| self.busy < most);
+        let with_thread = self.ready.0.first().filter(|_| has_room);
+        with_thread.into_iter().chain(self.ready.1.first()).min().copied()
     }
 
-    /// How many steps have a thread now.
-    fn threads(&self) -> usize {
-        let running = self.plan.steps.iter().zip(&self.progress).filter(|(_, progress)| **progress == Progress::Running);
-        running.filter(|(step, _)| how(&step.action) == How::Thread).count()
-    }
-
-    /// Whether a step has come so far that this action, which comes after it, may be begun.
-    fn lets_go_on(&self, before: usize, action: &Action) -> bool {
-        match self.progress[before] {
-            Progress::Done => true,
-            // The order of removals is that of the programs' ends.
-            Progress::Halted => matches!(action, Action::RemoveContainer { .. }),
-            Progress::Waiting | Progress::Running | Progress::Failed => false,
+    fn begin_next(&mut self) -> Option<usize> {
+        let at = self.next_ready()?;
+        self.progress[at] = Progress::Running;
+        match self.how(at) {
+            How::Thread => {
+                self.ready.0.remove(&at);
+                self.busy += 1;
+                self.threads += 1;
+            }
+            How::Here => drop(self.ready.1.remove(&at)),
+            How::Look => {
+                self.ready.1.remove(&at);
+                self.looking.insert(at);
+            }
         }
+        Some(at)
     }
 
     /// Whether something is under way that must be waited for, or can be begun.
     fn has_more(&self) -> bool {
-        let under_way = self.plan.steps.iter().zip(&self.progress).any(|(step, progress)| {
-            matches!(progress, Progress::Running | Progress::Halted) && (how(&step.action) == How::Thread || !self.is_over())
-        });
-        under_way || self.next_ready().is_some()
+        self.threads > 0 || (!self.looking.is_empty() && !self.is_over()) || self.next_ready().is_some()
     }
 
     fn look_at_conditions(&mut self) -> bool {
         let mut moved = false;
-        for at in 0..self.plan.steps.len() {
-            let step = &self.plan.steps[at];
-            if self.progress[at] != Progress::Running || how(&step.action) != How::Look {
-                continue;
-            }
-            match ready::is_ready(self.work, step) {
+        for at in self.looking.clone() {
+            match ready::is_ready(self.work, &self.plan.steps[at]) {
                 Ok(false) => continue,
                 Ok(true) => self.settle((at, Ok(Progress::Done))),
                 Err(failure) => self.settle((at, Err(failure))),

@@ -7,6 +7,7 @@ use crate::compose::observe::Found;
 use crate::compose::observe::FoundContainer;
 use crate::compose::plan::Action;
 use crate::compose::plan::Plan;
+use crate::compose::plan::order;
 use crate::container::Status;
 
 /// What is done to containers that are there.
@@ -29,17 +30,19 @@ pub enum Operation {
 
 /// Plans an operation on the containers of some services, or of all if none is named.
 pub fn operate(found: &Found, services: &[String], operation: Operation) -> Plan {
-    let services = if operation == Operation::Restart { with_dependents(found, services) } else { services.to_vec() };
-    let chosen = found.containers.iter().filter(|container| services.is_empty() || services.contains(&container.service));
-    let mut chosen: Vec<_> = chosen.filter(|container| concerns(operation, container)).collect();
-    by_dependency(&mut chosen);
+    let named: BTreeSet<&str> = services.iter().map(String::as_str).collect();
+    let services = if operation == Operation::Restart { with_dependents(found, named) } else { named };
+    let chosen = found.containers.iter().filter(|container| services.is_empty() || services.contains(container.service.as_str()));
+    let mut chosen = by_dependency(chosen.filter(|container| concerns(operation, container)).collect());
     if matches!(operation, Operation::Stop | Operation::StopAndRemove) {
         chosen.reverse();
     }
+    let neighbours = neighbours(&chosen, operation);
     let mut plan = Plan::default();
     let mut last: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for container in &chosen {
-        let after = neighbours(&chosen, container, operation).flat_map(|service| last.get(service).cloned().unwrap_or_default()).collect();
+        let before = neighbours.get(container.service.as_str()).into_iter().flatten();
+        let after = before.filter_map(|service| last.get(service)).flatten().copied().collect();
         let name = container.name.clone();
         let step = match operation {
             Operation::Start => plan.add(Action::StartContainer { name }, after, None),
@@ -60,20 +63,18 @@ pub fn operate(found: &Found, services: &[String], operation: Operation) -> Plan
 }
 
 /// The services with those that restart when they do.
-fn with_dependents(found: &Found, services: &[String]) -> Vec<String> {
-    let mut all = services.to_vec();
-    let mut seen = 0;
-    while seen < all.len() {
-        let service = all[seen].clone();
-        seen += 1;
-        let dependents = found.containers.iter().filter(|container| container.restarts_with.contains(&service));
-        for dependent in dependents {
-            if !all.contains(&dependent.service) {
-                all.push(dependent.service.clone());
-            }
+fn with_dependents<'a>(found: &'a Found, mut services: BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+    let mut dependents: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for container in &found.containers {
+        for service in &container.restarts_with {
+            dependents.entry(service).or_default().insert(&container.service);
         }
     }
-    all
+    let mut open: Vec<&str> = services.iter().copied().collect();
+    while let Some(service) = open.pop() {
+        open.extend(dependents.get(service).into_iter().flatten().filter(|dependent| services.insert(dependent)));
+    }
+    services
 }
 
 fn concerns(operation: Operation, container: &FoundContainer) -> bool {
@@ -90,31 +91,29 @@ fn concerns(operation: Operation, container: &FoundContainer) -> bool {
     }
 }
 
-/// The services whose steps must come before this container's.
-fn neighbours<'a>(chosen: &[&'a FoundContainer], container: &'a FoundContainer, operation: Operation) -> impl Iterator<Item = &'a str> {
+/// For each service those whose steps must come before its own.
+fn neighbours<'a>(chosen: &[&'a FoundContainer], operation: Operation) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let stops = matches!(operation, Operation::Stop | Operation::StopAndRemove | Operation::Remove);
-    let comes_before = |other: &&FoundContainer| match stops {
-        true => other.depends_on.contains(&container.service),
-        false => container.depends_on.contains(&other.service),
-    };
-    let before: BTreeSet<&str> = chosen.iter().copied().filter(comes_before).map(|other| other.service.as_str()).collect();
-    before.into_iter()
+    let mut neighbours: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for container in chosen {
+        for on in &container.depends_on {
+            let (before, after) = if stops { (&container.service, on) } else { (on, &container.service) };
+            neighbours.entry(after).or_default().insert(before);
+        }
+    }
+    neighbours
 }
 
 /// Puts containers after those they depend on.
-fn by_dependency(containers: &mut Vec<&FoundContainer>) {
-    let mut left = std::mem::take(containers);
-    while !left.is_empty() {
-        let waits = |container: &FoundContainer| {
-            left.iter().any(|other| other.service != container.service && container.depends_on.contains(&other.service))
-        };
-        let (later, ready): (Vec<&FoundContainer>, Vec<&FoundContainer>) = left.iter().partition(|container| waits(container));
-        if ready.is_empty() {
-            // Labels that name each other in a circle: then the order does not matter.
-            containers.extend(later);
-            return;
-        }
-        containers.extend(ready);
-        left = later;
+fn by_dependency(containers: Vec<&FoundContainer>) -> Vec<&FoundContainer> {
+    let mut of_service: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, container) in containers.iter().enumerate() {
+        of_service.entry(&container.service).or_default().push(at);
     }
+    let waits_for = |container: &&FoundContainer| {
+        let others = container.depends_on.iter().filter(|service| **service != container.service);
+        others.filter_map(|service| of_service.get(service.as_str())).flatten().copied().collect()
+    };
+    let waits_for: Vec<Vec<usize>> = containers.iter().map(waits_for).collect();
+    order::in_rounds(&waits_for).into_iter().map(|at| containers[at]).collect()
 }

@@ -389,3 +389,26 @@ fn a_plan_is_json_for_programs() {
     let expected = json!({"steps": [{"action": "start-container", "name": "shop-redis-1", "after": [], "cause": "created, not started"}]});
     assert_eq!(serde_json::to_value(&plan).unwrap(), expected);
 }
+
+/// Each service depends on the one before; this used to take the cube of their number, and a frame of the stack for each.
+#[test]
+fn a_chain_of_thousands_is_planned() {
+    const COUNT: usize = 4000;
+    let service = |at: usize| {
+        let before = at.checked_sub(1).map(|before| (format!("s{before:04}"), json!({"condition": "service_started", "required": true})));
+        (format!("s{at:04}"), json!({"image": "busybox", "depends_on": Value::Object(before.into_iter().collect())}))
+    };
+    let project = project(json!({"services": Value::Object((0..COUNT).map(service).collect())}));
+    let options = Options { images: Images::Settled, services: vec![format!("s{:04}", COUNT - 1)], ..Options::default() };
+    let plan = up(&project, &Found::default(), &options, &recipes(&project)).unwrap();
+    assert_eq!(plan.steps.len(), 2 * COUNT);
+    let last = &plan.steps[2 * COUNT - 1];
+    assert_eq!(last.to_string(), "start container shop-s3999-1 after 7998, 7999");
+
+    let found = all_up(&project);
+    let down = down("shop", &found, &DownOptions::default());
+    assert_eq!(down.steps[0].to_string(), "remove container shop-s3999-1");
+    assert_eq!(down.steps[COUNT - 1].to_string(), "remove container shop-s0000-1 after 3999");
+    let stop = operate(&found, &[], Operation::Stop);
+    assert_eq!(stop.steps[1].to_string(), "stop container shop-s3998-1 after 1");
+}

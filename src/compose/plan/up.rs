@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use crate::compose::model::Project;
 use crate::compose::model::Service;
 use crate::compose::observe::Found;
+use crate::compose::observe::FoundContainer;
 use crate::compose::plan::Action;
 use crate::compose::plan::Dependencies;
 use crate::compose::plan::Options;
@@ -25,6 +26,10 @@ struct Planner<'a> {
     found: &'a Found,
     options: &'a Options,
     recipes: &'a BTreeMap<String, Recipe>,
+    /// The containers of each service, by number; one-off ones left out.
+    containers: BTreeMap<&'a str, Vec<&'a FoundContainer>>,
+    /// The services that were named.
+    named: BTreeSet<&'a str>,
     plan: Plan,
     /// The steps that bring an image, make a network or volume, by name.
     made: BTreeMap<String, usize>,
@@ -51,6 +56,8 @@ pub fn up(project: &Project, found: &Found, options: &Options, recipes: &BTreeMa
         found,
         options,
         recipes,
+        containers: by_service(found),
+        named: options.services.iter().map(String::as_str).collect(),
         plan: Plan::default(),
         made: BTreeMap::new(),
         renewed_networks: BTreeSet::new(),
@@ -68,6 +75,15 @@ pub fn up(project: &Project, found: &Found, options: &Options, recipes: &BTreeMa
         planner.service((name, &project.services[name]))?;
     }
     Ok(planner.plan)
+}
+
+fn by_service(found: &Found) -> BTreeMap<&str, Vec<&FoundContainer>> {
+    let mut containers: BTreeMap<&str, Vec<&FoundContainer>> = BTreeMap::new();
+    for container in found.containers.iter().filter(|container| !container.one_off) {
+        containers.entry(&container.service).or_default().push(container);
+    }
+    containers.values_mut().for_each(|containers| containers.sort_by_key(|container| container.number));
+    containers
 }
 
 impl Planner<'_> {
@@ -102,17 +118,18 @@ impl Planner<'_> {
 /// A service that is not there.
 pub fn chosen(project: &Project, options: &Options) -> Result<Vec<String>> {
     let mut order = Vec::new();
-    let mut on_the_way = Vec::new();
-    let named: Vec<&String> =
+    let mut seen = BTreeSet::new();
+    let named: BTreeSet<&String> = options.services.iter().collect();
+    let wanted: Vec<&String> =
         if options.services.is_empty() { project.services.keys().collect() } else { options.services.iter().collect() };
-    for name in &named {
-        if !project.services.contains_key(*name) {
+    for name in wanted {
+        if !project.services.contains_key(name) {
             return Err(no_service(project, name));
         }
-        visit(project, name, options.dependencies, (&mut order, &mut on_the_way));
+        visit((project, options.dependencies), name, (&mut order, &mut seen));
     }
     if options.dependencies == Dependencies::Only {
-        order.retain(|name| !named.contains(&name));
+        order.retain(|name| !named.is_empty() && !named.contains(name));
     }
     Ok(order)
 }
@@ -128,27 +145,36 @@ pub(super) fn no_service(project: &Project, name: &str) -> Failure {
     }
 }
 
-fn visit(project: &Project, name: &str, dependencies: Dependencies, (order, on_the_way): (&mut Vec<String>, &mut Vec<String>)) {
-    // A cycle was refused by the loader; a second look at one that is on the way only keeps this from running away.
-    if order.iter().any(|done| done == name) || on_the_way.iter().any(|begun| begun == name) {
+/// Adds a service after those it needs.
+fn visit<'a>(
+    (project, dependencies): (&'a Project, Dependencies),
+    name: &'a str,
+    (order, seen): (&mut Vec<String>, &mut BTreeSet<&'a str>),
+) {
+    let needed = |name: &'a str| match (project.services.get(name), dependencies) {
+        (None, _) | (_, Dependencies::Left) => BTreeSet::new(),
+        (Some(service), _) => needed(service),
+    };
+    if !seen.insert(name) {
         return;
     }
-    let Some(service) = project.services.get(name) else { return };
-    on_the_way.push(name.to_owned());
-    if dependencies != Dependencies::Left {
-        for dependency in needed(service) {
-            visit(project, &dependency, dependencies, (order, on_the_way));
+    // Not by recursion: a chain of services may be longer than our stack is deep. A circle was refused by the loader; it ends here too.
+    let mut way = vec![(name, needed(name).into_iter())];
+    while let Some((name, rest)) = way.last_mut() {
+        match rest.next() {
+            Some(next) if project.services.contains_key(next) && seen.insert(next) => way.push((next, needed(next).into_iter())),
+            Some(_) => {}
+            None => {
+                order.push((*name).to_owned());
+                way.pop();
+            }
         }
     }
-    on_the_way.pop();
-    order.push(name.to_owned());
 }
 
 /// The services that must be there before this one.
-fn needed(service: &Service) -> BTreeSet<String> {
-    let mut names: BTreeSet<String> = service.depends_on.keys().cloned().collect();
-    names.extend(joined_services(service).map(str::to_owned));
-    names
+fn needed(service: &Service) -> BTreeSet<&str> {
+    service.depends_on.keys().map(String::as_str).chain(joined_services(service)).collect()
 }
 
 /// The services whose network, processes, IPC or volumes this one shares: it is joined to their very containers.

@@ -1,5 +1,7 @@
 //! Containers of one service: which are made, made anew, started, removed.
 
+use std::collections::BTreeSet;
+
 use crate::compose::labels;
 use crate::compose::model::Service;
 use crate::compose::observe::FoundContainer;
@@ -20,15 +22,13 @@ use crate::failure::Result;
 /// A service by its name.
 type Named<'a> = (&'a str, &'a Service);
 
-impl<'a> Planner<'a> {
+impl Planner<'_> {
     pub(super) fn service(&mut self, service: Named<'_>) -> Result<()> {
         if service.1.provider.is_some() {
             self.provided(service);
             return Ok(()); // it has no containers
         }
-        let mut found: Vec<&'a FoundContainer> =
-            self.found.containers.iter().filter(|found| found.service == service.0 && !found.one_off).collect();
-        found.sort_by_key(|found| found.number);
+        let found = self.containers.remove(service.0).unwrap_or_default();
         let wanted = self.count(service)?;
         let kept = found.len().min(wanted);
         for surplus in &found[kept..] {
@@ -39,7 +39,7 @@ impl<'a> Planner<'a> {
         for container in &found[..kept] {
             started.extend(self.existing(service, container));
         }
-        let taken: Vec<u32> = found[..kept].iter().map(|found| found.number).collect();
+        let taken: BTreeSet<u32> = found[..kept].iter().map(|found| found.number).collect();
         for number in (1..).filter(|number| !taken.contains(number)).take(wanted - kept) {
             started.extend(self.missing(service, number));
         }
@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
 
     /// Why a container that is there does not do, if it does not.
     fn cause_to_recreate(&self, service: Named<'_>, container: &FoundContainer) -> Option<String> {
-        let named = self.options.services.is_empty() || self.options.services.iter().any(|name| name == service.0);
+        let named = self.named.is_empty() || self.named.contains(service.0);
         let settled = self.options.settled.contains(service.0);
         match if settled {
             Recreate::Changed

@@ -1,5 +1,6 @@
 //! Which images must be pulled or built first.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::compose::labels;
@@ -23,9 +24,11 @@ impl Planner<'_> {
         if self.options.images == Images::Settled {
             return Ok(());
         }
+        let built = self.project.services.values().filter(|service| service.build.is_some());
+        let built: BTreeSet<&String> = built.filter_map(|service| service.image.as_ref()).collect();
         for name in services {
             if self.project.services[name].provider.is_none() && !self.options.settled.contains(name) {
-                self.further_images(name)?;
+                self.further_images(name, &built)?;
                 self.image(name, &mut Vec::new())?;
             }
         }
@@ -72,12 +75,11 @@ impl Planner<'_> {
     }
 
     /// Images whose files a service has mounted, or that its first steps run.
-    fn further_images(&mut self, name: &str) -> Result<()> {
+    fn further_images(&mut self, name: &str, built: &BTreeSet<&String>) -> Result<()> {
         for image in self.project.services[name].further_images().cloned() {
             let is_there = self.found.images.get(&image).is_some_and(Option::is_some);
             let key = format!("image {image}");
-            let is_built = self.project.services.values().any(|other| other.build.is_some() && other.image.as_ref() == Some(&image));
-            if is_there || is_built || self.made.contains_key(&key) {
+            if is_there || built.contains(&image) || self.made.contains_key(&key) {
                 continue;
             }
             if self.options.images == Images::NeverPull {
