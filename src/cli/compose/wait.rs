@@ -15,8 +15,10 @@ use crate::cli::status_of;
 use crate::compose;
 use crate::compose::AfterFault;
 use crate::compose::Manner;
+use crate::compose::observe::FoundContainer;
 use crate::compose::plan::DownOptions;
 use crate::container;
+use crate::container::Status;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
@@ -34,9 +36,12 @@ impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         let session = Session::begin(home, flags)?;
         session.knows(&self.services)?;
-        let containers: Vec<_> = session.containers(&self.services).into_iter().filter(|found| found.is_up()).collect();
+        let named = session.found.containers.iter().filter(|found| self.services.contains(&found.service));
+        let containers: Vec<_> = named.filter(|found| is_waited_for(found)).collect();
         if containers.is_empty() {
-            return Err(Failure::new(format!("no containers for project \"{}\"", session.name)).because("none of these services runs"));
+            return Err(Failure::new(format!("no containers for project \"{}\"", session.name))
+                .because("none of these services has been started")
+                .hint(format!("start them with `coracle compose up -d {}`", self.services.join(" "))));
         }
         if flags.dry_run {
             return plan::say(&containers.iter().map(|found| format!("wait for container {}", found.name)).collect::<Vec<_>>());
@@ -60,6 +65,11 @@ impl Command {
         }
         Ok(status)
     }
+}
+
+/// One that has ended already counts: else it would depend on the moment whether a short job is waited for or refused.
+fn is_waited_for(found: &FoundContainer) -> bool {
+    found.is_up() || (matches!(found.status, Status::Exited | Status::Dead) && !found.one_off)
 }
 
 fn down(home: &Home, flags: &ProjectFlags, session: &Session) -> Result<()> {
