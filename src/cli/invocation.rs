@@ -77,9 +77,9 @@ fn without_truths(command: &clap::Command, args: Vec<OsString>) -> Vec<OsString>
     for arg in args.by_ref() {
         let text = arg.to_str().unwrap_or_default().to_owned();
         let is_value = kept.last().and_then(|last| last.to_str()).is_some_and(|last| takes_value(here, last));
-        match text.split_once('=').filter(|(flag, _)| is_switch(here, flag)) {
-            Some((flag, "true" | "1" | "t")) => kept.push(flag.into()),
-            Some((_, "false" | "0" | "f")) => {}
+        match text.split_once('=').filter(|(flag, _)| !is_value && is_switch(here, flag)) {
+            Some((flag, "1" | "t" | "T" | "true" | "TRUE" | "True")) => kept.push(flag.into()),
+            Some((flag, "0" | "f" | "F" | "false" | "FALSE" | "False")) => kept.extend(without_last(flag).map(OsString::from)),
             _ => kept.push(arg),
         }
         if is_value || text.starts_with('-') {
@@ -105,9 +105,25 @@ fn takes_value(command: &clap::Command, word: &str) -> bool {
     command.get_arguments().find(is_this).is_some_and(|arg| arg.get_action().takes_values())
 }
 
+/// Whether a word is a switch, or several short ones in one word.
 fn is_switch(command: &clap::Command, flag: &str) -> bool {
-    let named = |arg: &&clap::Arg| flag.strip_prefix("--").is_some_and(|name| arg.get_long() == Some(name));
-    command.get_arguments().find(named).is_some_and(|arg| matches!(arg.get_action(), ArgAction::SetTrue))
+    let is_one = |named: &dyn Fn(&clap::Arg) -> bool| {
+        command.get_arguments().any(|arg| named(arg) && matches!(arg.get_action(), ArgAction::SetTrue))
+    };
+    let has_name =
+        |arg: &clap::Arg, name: &str| arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name));
+    match flag.strip_prefix("--") {
+        Some(name) => is_one(&|arg| has_name(arg, name)),
+        None => flag
+            .strip_prefix('-')
+            .is_some_and(|letters| !letters.is_empty() && letters.chars().all(|letter| is_one(&|arg| arg.get_short() == Some(letter)))),
+    }
+}
+
+/// What is left of a word of switches when its last one is taken back: of `-qa`, `-q`.
+fn without_last(flag: &str) -> Option<&str> {
+    let rest = &flag[..flag.len() - flag.chars().next_back().map_or(0, char::len_utf8)];
+    (!flag.starts_with("--") && rest.len() > 1).then_some(rest)
 }
 
 #[cfg(test)]
@@ -129,6 +145,10 @@ mod tests {
         let table = [
             ("coracle run --rm=true -d busybox x --rm=false", "coracle run --rm -d busybox x --rm=false"),
             ("coracle compose up --build=false --detach=1", "coracle compose up --detach"),
+            ("coracle compose up -d=true -V=F", "coracle compose up -d"),
+            ("coracle compose ps -qa=false", "coracle compose ps -q"),
+            ("coracle compose exec --no-TTY=false -T=true x -T=true", "coracle compose exec -T x -T=true"),
+            ("coracle run -e -t=true busybox", "coracle run -e -t=true busybox"),
             ("coracle ps --filter=a=true", "coracle ps --filter=a=true"),
             ("coracle run --name x --rm=1 busybox", "coracle run --name x --rm busybox"),
         ];
