@@ -238,7 +238,7 @@ impl Loader<'_, '_> {
         let mut written = None;
         for file in &setting.files {
             let Some(text) = self.read_main(file) else { continue };
-            let documents = yaml::parse(self.session, self.session.keep(file, text.clone()), &text).unwrap_or_default();
+            let documents = self.parse(self.session.keep(file, text.clone()), &text);
             written = documents
                 .iter()
                 .filter_map(Node::as_map)

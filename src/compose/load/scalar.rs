@@ -24,6 +24,10 @@ pub(super) fn resolve(text: &str) -> Value {
 
 /// `2024-01-31`, alone or with `T12:30:00Z` or ` 12:30:00` behind it.
 fn is_date(text: &str) -> bool {
+    // Most values are none, and every value is asked.
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return false;
+    }
     let digits =
         |text: &str, least: usize, most: usize| (least..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let (date, time) = text.split_once(['T', 't', ' ']).map_or((text, None), |(date, time)| (date, Some(time)));
