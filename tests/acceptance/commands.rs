@@ -29,7 +29,7 @@ volumes:
 fn what_is_planned_is_what_is_done() {
     let world = World::with_file(THREE);
     let plan = world.run("plan").exits_with(2);
-    let dry = world.run("up -d --dry-run").succeeds();
+    let dry = world.run("up -d --dry-run").exits_with(2);
     assert_eq!(plan.stdout, dry.stdout);
     assert!(plan.stdout.contains("create container project-base-1") && !plan.stdout.contains("idle"), "{}", plan.told());
     world.run("--all-resources plan").exits_with(2).says("create volume project_idle");
@@ -38,6 +38,7 @@ fn what_is_planned_is_what_is_done() {
 
     world.run("up -d").succeeds();
     let again = world.run("up -d").succeeds();
+    world.run("up -d --dry-run").succeeds();
     assert!(again.stderr.contains(" Container project-base-1  Running\n"), "{}", again.told());
     assert_eq!(world.run("plan").exits_with(0).stdout, "");
     let before = world.container("base").process();

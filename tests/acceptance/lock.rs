@@ -20,7 +20,7 @@ fn a_locked_stack_keeps_its_images() {
 
     publish(&world, &name, "second");
     world.coracle("image prune -af").succeeds();
-    world.run("up -d --dry-run --locked").succeeds().says("(compose.lock)");
+    world.run("up -d --dry-run --locked").exits_with(2).says("(compose.lock)");
     world.run("up -d --locked").succeeds();
     assert_eq!(said(&world), "first");
     let id = world.container("web").id().to_owned();

@@ -46,12 +46,20 @@ impl Command {
         let project = self.making.kept_to_lock(session::project(flags, &self.services)?)?;
         let options = self.making.options(&project, self.services.clone())?;
         let plan = compose::plan_up(home, &project, &flags.options(options))?;
-        self.shape.show(&plan)?;
-        Ok(if plan.is_empty() { 0 } else { CHANGES })
+        self.shape.answer(&plan)
     }
 }
 
 impl Shape {
+    /// Prints a plan, and tells by the exit status whether there is something to do: 0 nothing, 2 changes.
+    ///
+    /// # Errors
+    /// As [`Shape::show`].
+    pub fn answer(self, plan: &Plan) -> Outcome {
+        self.show(plan)?;
+        Ok(if plan.is_empty() { 0 } else { CHANGES })
+    }
+
     /// Prints a plan and what there is to warn of.
     ///
     /// # Errors

@@ -202,11 +202,10 @@ impl Up {
         }
         let options = flags.options(options);
         self.attached.check(&project, self.detach || self.wait)?;
-        revive(home);
         if flags.dry_run {
-            self.shape.show(&compose::plan_up(home, &project, &options)?)?;
-            return Ok(0);
+            return self.shape.answer(&compose::plan_up(home, &project, &options)?);
         }
+        revive(home);
         let begun = units::now_nanoseconds();
         let stage = Stage::new(flags)?.hushed(self.making.hush());
         let anonymous = if self.renew_anon_volumes { Anonymous::Renewed } else { Anonymous::Carried };
