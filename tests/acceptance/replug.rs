@@ -1,6 +1,8 @@
 //! `network connect` and `network disconnect`.
 
 use crate::support::World;
+use crate::support::eventually;
+use crate::support::seconds;
 
 #[test]
 fn a_running_container_changes_its_networks() {
@@ -41,7 +43,10 @@ fn a_running_container_changes_its_networks() {
     assert!(world.fetch("127.0.0.1:8085", "/").is_err_and(|answer| answer.contains("404")));
     world.coracle("exec client nslookup -type=a server").exits_with(1);
     world.coracle("restart -t 0 server").succeeds();
-    assert!(world.fetch("127.0.0.1:8085", "/").is_err_and(|answer| answer.contains("404")));
+    eventually(seconds(10), || match world.fetch("127.0.0.1:8085", "/") {
+        Err(answer) if answer.contains("404") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
     world.coracle("network disconnect other server").succeeds();
     assert!(world.fetch("127.0.0.1:8085", "/").is_err_and(|answer| !answer.contains("404")));
     world.coracle("network connect other server").succeeds();
