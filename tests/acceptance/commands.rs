@@ -135,6 +135,18 @@ fn exit_codes_are_those_of_the_containers() {
     world.run("down -v").succeeds();
 }
 
+/// What an `up` in the foreground stops in the end is what it was asked for, not what that depends on, nor anything else.
+#[test]
+fn an_attached_up_leaves_the_others_alone() {
+    let image = "image: busybox, stop_grace_period: 0s";
+    let job = format!("{{{image}, command: sh -c 'exit 3', depends_on: [db], profiles: [jobs]}}");
+    let world = World::with_file(&format!("services:\n  db: {{{image}, command: sleep 1000}}\n  job: {job}\n"));
+    world.run("up -d").succeeds();
+    let before = world.container("db").process();
+    world.run("up --abort-on-container-exit job").exits_with(3);
+    assert_eq!(world.container("db").process(), before);
+}
+
 /// `attach` joins a service's container, and its keys leave it alone.
 #[test]
 fn a_service_is_joined_and_left() {

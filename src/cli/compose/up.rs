@@ -216,7 +216,7 @@ impl Up {
         if let Err(failure) = outcome {
             if !in_background && stage.interrupt.count() > 0 {
                 // What has been started so far is stopped, as it would be a moment later.
-                attached::stop_all(home, &project.name, (&stage, &manner))?;
+                attached::stop(home, (&project, &self.services), (&stage, &manner))?;
             }
             return Err(failure);
         }

@@ -242,10 +242,10 @@ impl Attached<'_> {
                 told = signals;
                 over.store(true, Ordering::Relaxed);
                 out::say("Gracefully stopping... (press Ctrl+C again to force)");
-                stopping = Some(scope.spawn(|| stop_all(self.home, &self.project.name, (self.stage, &self.manner))));
+                stopping = Some(scope.spawn(|| stop(self.home, (self.project, self.named), (self.stage, &self.manner))));
             } else if signals > told {
                 told = signals;
-                kill_all(self.home, &self.project.name, (self.stage, &self.manner))?;
+                kill(self.home, (self.project, self.named), (self.stage, &self.manner));
             }
         }
         if let Some(stopping) = stopping {
@@ -285,18 +285,22 @@ impl Shown {
     }
 }
 
-/// Stops all containers of a project.
+/// Stops the containers of the named services, of all that are enabled if none is named; what else the project runs stays.
 ///
 /// # Errors
 /// What could not be stopped.
-pub fn stop_all(home: &Home, name: &str, (stage, manner): (&Stage, &Manner)) -> Result<()> {
+pub fn stop(home: &Home, (project, named): (&Project, &[String]), (stage, manner): (&Stage, &Manner)) -> Result<()> {
     let manner = Manner { after_fault: AfterFault::GoOn, ..manner.clone() };
-    compose::operate(home, name, (&[], Operation::Stop), (manner, &stage.steady_watch())).map(drop)
+    compose::operate(home, &project.name, (&ours(project, named), Operation::Stop), (manner, &stage.steady_watch())).map(drop)
 }
 
-fn kill_all(home: &Home, name: &str, (stage, manner): (&Stage, &Manner)) -> Result<()> {
+fn kill(home: &Home, (project, named): (&Project, &[String]), (stage, manner): (&Stage, &Manner)) {
     let manner = Manner { after_fault: AfterFault::GoOn, ..manner.clone() };
     // One that ended meanwhile cannot be killed, and need not be.
-    let _ = compose::operate(home, name, (&[], Operation::Kill), (manner, &stage.steady_watch()));
-    Ok(())
+    let _ = compose::operate(home, &project.name, (&ours(project, named), Operation::Kill), (manner, &stage.steady_watch()));
+}
+
+/// The services that this `up` answers for.
+fn ours(project: &Project, named: &[String]) -> Vec<String> {
+    if named.is_empty() { project.services.keys().cloned().collect() } else { named.to_vec() }
 }
