@@ -212,9 +212,21 @@ pub fn weight(tree: &Path) -> u64 {
     sum
 }
 
+/// Fills at most 256 bytes with random ones.
+///
+/// By getrandom(2), which needs nothing: a crate that opens /dev/urandom where it finds no C library to load cannot do so when no
+/// descriptor is left.
+///
+/// # Errors
+/// As getrandom(2).
+pub fn fill_randomly(bytes: &mut [u8]) -> io::Result<()> {
+    rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(())
+}
+
 /// 64 random hexadecimal digits, as Docker makes container ids.
 pub fn random_hex() -> String {
     let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).expect("the kernel always has random bytes after boot");
+    fill_randomly(&mut bytes).expect("the kernel always has random bytes after boot");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -247,7 +247,7 @@ fn removal(channel: &mut Channel, names: &[String]) -> io::Result<Option<LinkMes
 /// 0 is everybody's; people number theirs by hand.
 fn unused_group() -> io::Result<u32> {
     let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    crate::state::fill_randomly(&mut bytes)?;
     Ok(u32::from_ne_bytes(bytes) | 1 << 31)
 }
 

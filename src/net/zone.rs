@@ -150,7 +150,7 @@ fn turn(records: &mut [Record]) {
     if records.len() > 1 {
         let mut random = [0u8; 1];
         // Without random bytes the order stays; nothing depends on it.
-        let _ = getrandom::fill(&mut random);
+        let _ = crate::state::fill_randomly(&mut random);
         let start = usize::from(random[0]) % records.len();
         records.rotate_left(start);
     }

@@ -58,7 +58,7 @@ fn a_container_may_serve_names_itself() {
     let world = World::with_file(
         "name: own
 services:
-  server: {image: busybox, command: \"sh -c 'nc -l -p 53 > /got; exec sleep 1000'\"}
+  server: {image: busybox, command: \"sh -c 'sleep 1000 | nc -l -p 53 > /got'\"}
   client: {image: busybox, command: sleep 1000}
 ",
     );

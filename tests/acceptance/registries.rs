@@ -18,8 +18,9 @@ place=$(dirname "$0")
 echo "$1" >>"$place/asked"
 case $1 in
 store) cat >"$place/kept" ;;
-get) test -e "$place/kept" || { echo "credentials not found in native keychain"; exit 1; }; cat "$place/kept" ;;
-erase) rm -f "$place/kept" ;;
+get) read -r address
+    test -e "$place/kept" || { echo "credentials not found in native keychain"; exit 1; }; cat "$place/kept" ;;
+erase) read -r address; rm -f "$place/kept" ;;
 esac
 "#;
 

@@ -62,7 +62,7 @@ impl Patience {
 fn jitter() -> f64 {
     let mut byte = [0];
     // Without randomness everybody waits the same, which is no harm.
-    let _ = getrandom::fill(&mut byte);
+    let _ = crate::state::fill_randomly(&mut byte);
     f64::from(byte[0]) / 512.0
 }
 
