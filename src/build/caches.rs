@@ -70,7 +70,11 @@ struct Attributes {
     cache: CacheOptions,
 }
 
-fn flag(key: &str, value: &str) -> Result<bool, String> {
+/// Reads a switch among [`fields`]: `true`, `1`, `false` or `0`.
+///
+/// # Errors
+/// Another value; the text names the key.
+pub fn flag(key: &str, value: &str) -> Result<bool, String> {
     match value {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),

@@ -77,6 +77,7 @@ pub use caches::CacheFrom;
 pub use caches::CacheOptions;
 pub use caches::CacheTo;
 pub use caches::fields;
+pub use caches::flag;
 pub use cleaning::Pruning;
 pub use ignore::Patterns;
 pub use ignore::lines as ignore_lines;

@@ -16,6 +16,7 @@ use crate::build::Provenance;
 use crate::build::Sbom;
 use crate::build::Wanted;
 use crate::build::fields;
+use crate::build::flag;
 use crate::image::Layout;
 use crate::image::Packing;
 
@@ -150,14 +151,6 @@ pub fn read(text: &str) -> Result<Destination, String> {
     }
     let rewrites_timestamps = attributes.rewrites_timestamps;
     Ok(Destination { outputs: attributes.outputs()?, rewrites_timestamps })
-}
-
-fn flag(key: &str, value: &str) -> Result<bool, String> {
-    match value {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(format!("`{key}` is true or false")),
-    }
 }
 
 impl Attributes {
