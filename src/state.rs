@@ -7,8 +7,11 @@ use std::fs::OpenOptions;
 use std::io;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -173,6 +176,27 @@ pub fn discard(home: &Home, tree: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome.doing(|| format!("cannot remove {}", tree.display())),
     }
+}
+
+/// Begins our own program in a role that tends the store, after the command that begins it has ended: it gets the two directories of
+/// the store and `more` as arguments, no streams and no environment, and a Ctrl-C does not reach it.
+///
+/// # Errors
+/// It cannot be begun.
+pub fn begin_tending(home: &Home, role: &str, more: &[String]) -> io::Result<()> {
+    Command::new("/proc/self/exe")
+        .arg0("coracle")
+        .arg(role)
+        .args([home.root(), home.run()])
+        .args(more)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .env_clear()
+        .current_dir("/")
+        .process_group(0)
+        .spawn()
+        .map(drop)
 }
 
 /// Deletes what [`discard`] took away, as far as it can; what it cannot stays for the next time.

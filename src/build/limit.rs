@@ -8,11 +8,8 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::process::ExitCode;
-use std::process::Stdio;
 use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
@@ -217,19 +214,7 @@ pub(super) fn heed(home: &Home) -> Result<()> {
     }
     let numbers = [limits.reserved, limits.most, limits.free].map(|number| number.to_string());
     // If it cannot be begun, the next build tries again.
-    let _ = Command::new("/proc/self/exe")
-        .arg0("coracle")
-        .arg(ROLE)
-        .args([home.root(), home.run()])
-        .args(numbers)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .env_clear()
-        .current_dir("/")
-        // A Ctrl-C is for the one who began it.
-        .process_group(0)
-        .spawn();
+    let _ = state::begin_tending(home, ROLE, &numbers);
     Ok(())
 }
 

@@ -4,11 +4,8 @@
 //! the next RUN, and the kernel takes long to remove it. Should this process be killed, the next one that begins goes on.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::process::ExitCode;
-use std::process::Stdio;
 
 use crate::net;
 use crate::place::Home;
@@ -25,19 +22,7 @@ pub fn begin(home: &Home) {
     if !state::has_trash(home) && !has_idle_networks(home) {
         return;
     }
-    let begun = Command::new("/proc/self/exe")
-        .arg0("coracle")
-        .arg(ROLE)
-        .args([home.root(), home.run()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .env_clear()
-        .current_dir("/")
-        // A Ctrl-C is for the one who began it.
-        .process_group(0)
-        .spawn();
-    if begun.is_err() {
+    if state::begin_tending(home, ROLE, &[]).is_err() {
         state::empty_trash(home);
     }
 }
