@@ -224,7 +224,11 @@ impl Joint<'_> {
                 self.input = None;
                 if self.terminal.is_none() {
                     let request = Request::CloseStdin { id: self.container.id.clone() };
-                    client::ask_living(self.home, client::key(self.container), &request)?;
+                    let asked = client::ask_living(self.home, client::key(self.container), &request);
+                    // One that has ended meanwhile, and perhaps removed itself, has nothing to close.
+                    if record::recorded_state(self.home, &self.container.id).is_ok_and(|state| state.is_up()) {
+                        asked?;
+                    }
                 }
             }
         }
