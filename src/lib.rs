@@ -10,6 +10,7 @@
 //! build                            Dockerfile -> image
 //! container                        a container's life, and the supervisor that watches it
 //! image | net | runtime | volume   registries and layers | links, names, ports | processes | data that stays
+//! making                           what comes to be, and is rubbish if its maker dies
 //! state, journal                   records on disk, what has happened
 //! place, units, paths              where things lie, sizes and names
 //! failure                          the error that reaches the user
@@ -43,7 +44,7 @@
 //!
 //! # On disk
 //!
-//! See [`place::Home`], which names every path, and [`state`], which says how records change.
+//! See [`place::Home`], which names every path, [`state`], which says how records change, and [`making`], where what is new begins.
 
 // Rooms point into themselves, for whoever reads the source.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -55,6 +56,7 @@ pub mod container;
 pub mod failure;
 pub mod image;
 pub mod journal;
+pub mod making;
 pub mod net;
 pub mod paths;
 pub mod place;

@@ -170,10 +170,15 @@ pub fn append_line(path: &Path, line: &str) -> io::Result<()> {
 /// The tree is still where it was.
 pub fn discard(home: &Home, tree: &Path) -> Result<()> {
     let trash = if tree.starts_with(home.run()) { home.run_trash() } else { home.trash() };
-    fs::create_dir_all(&trash).doing(|| format!("cannot make {}", trash.display()))?;
     let grave = trash.join(random_hex());
-    match fs::rename(tree, &grave) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+    let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut moved = fs::rename(tree, &grave);
+    if moved.as_ref().is_err_and(absent) && fs::symlink_metadata(tree).is_ok() {
+        fs::create_dir_all(&trash).doing(|| format!("cannot make {}", trash.display()))?;
+        moved = fs::rename(tree, &grave);
+    }
+    match moved {
+        Err(error) if absent(&error) => Ok(()),
         outcome => outcome.doing(|| format!("cannot remove {}", tree.display())),
     }
 }

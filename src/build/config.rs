@@ -71,7 +71,8 @@ pub(super) fn go_quoted_list(texts: &[String]) -> String {
     format!("[{}]", quoted.join(" "))
 }
 
-fn go_quoted(text: &str) -> String {
+/// Go's `%q`.
+pub(super) fn go_quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

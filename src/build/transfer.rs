@@ -34,6 +34,7 @@ use crate::build::steps::Step;
 use crate::build::steps::TransferSource;
 use crate::build::steps::TransferWork;
 use crate::build::steps::Work;
+use crate::image;
 use crate::paths;
 
 /// Where a script given as a heredoc is seen while it runs.
@@ -303,7 +304,7 @@ fn source_of((transfer, word): (&Transfer, &Word), text: &str, checksum: Option<
     }
     let checksum = checksum.filter(|checksum| !checksum.is_empty()).map(str::to_owned);
     if let (Some(text), Some(word)) = (&checksum, &transfer.checksum) {
-        remote::check_digest(text).map_err(|what| Fault::new(word, what).hint("write it as `sha256:` and 64 hexadecimal digits"))?;
+        image::check_digest(text).map_err(|what| Fault::new(word, what).hint("write it as `sha256:` and 64 hexadecimal digits"))?;
     }
     let source = WebSource { url: text.to_owned(), checksum };
     Ok(SourceKind::Web { source, name: remote::file_name(text), unpack: transfer.unpack.unwrap_or(false) })

@@ -21,6 +21,7 @@ use crate::image;
 use crate::image::History;
 use crate::image::ImageConfig;
 use crate::image::WebRequest;
+use crate::making;
 use crate::place::Home;
 use crate::units;
 
@@ -80,10 +81,7 @@ impl Command {
             return Ok(Box::new(io::stdin()));
         }
         if self.source.starts_with("http://") || self.source.starts_with("https://") {
-            std::fs::create_dir_all(home.making()).doing(cannot)?;
-            let path = home.making().join(format!("layer-web-{}", std::process::id()));
-            let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&path).doing(cannot)?;
-            std::fs::remove_file(&path).doing(cannot)?;
+            let mut file = making::unnamed(home).doing(cannot)?;
             image::fetch(home, &WebRequest { url: self.source.clone(), ..WebRequest::default() }, &mut file)?;
             file.rewind().doing(cannot)?;
             return Ok(Box::new(file));

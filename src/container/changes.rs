@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::fs::DirBuilder;
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -23,10 +23,11 @@ use crate::image;
 use crate::image::History;
 use crate::image::Image;
 use crate::image::ImageConfig;
+use crate::making;
+use crate::making::Draft;
 use crate::place::Home;
 use crate::runtime;
 use crate::runtime::Root;
-use crate::state;
 
 use super::Container;
 use super::copy;
@@ -155,14 +156,11 @@ pub fn config_of(home: &Home, container: &Container) -> Result<ImageConfig> {
 /// # Errors
 /// Its files cannot be read; a store that cannot be written.
 pub fn commit(home: &Home, container: &Container, (mut config, line): (ImageConfig, History)) -> Result<Image> {
-    let draft = home.making().join(format!("commit-{}", state::random_hex()));
-    let taken = take(home, container, &draft).doing(|| format!("cannot copy the files of `{}`", container.name));
-    let layer = taken.and_then(|()| image::commit_layer(home, &draft));
-    if layer.is_err() {
-        let _ = fs::remove_dir_all(&draft);
-    }
+    let draft = Draft::begin(home, making::PLAIN)?;
+    take(home, container, draft.path()).doing(|| format!("cannot copy the files of `{}`", container.name))?;
+    let layer = image::commit_layer(home, draft.path())?;
     config.rootfs.kind = "layers".to_owned();
-    config.rootfs.diff_ids.push(layer?.diff_id);
+    config.rootfs.diff_ids.push(layer.diff_id);
     config.created.clone_from(&line.created);
     config.history.push(line);
     image::commit_image(home, &config)
@@ -170,8 +168,7 @@ pub fn commit(home: &Home, container: &Container, (mut config, line): (ImageConf
 
 /// Copies what a container has changed, whiteouts included.
 fn take(home: &Home, container: &Container, draft: &Path) -> io::Result<()> {
-    fs::create_dir_all(home.making())?;
-    DirBuilder::new().mode(0o755).create(draft)?;
+    fs::set_permissions(draft, Permissions::from_mode(0o755))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = |path: PathBuf| rustix::fs::open(path, flags, rustix::fs::Mode::empty());
     copy::fill_layer(&open(home.container(&container.id).join("upper"))?, &open(draft.to_owned())?)?;

@@ -20,6 +20,7 @@ use rustix::fs::OFlags;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::making;
 use crate::net;
 use crate::place::Home;
 use crate::state;
@@ -29,7 +30,6 @@ use super::Grace;
 use super::Restart;
 use super::State;
 use super::Status;
-use super::create;
 use super::notes;
 use super::protocol;
 use super::protocol::Reply;
@@ -313,7 +313,7 @@ pub fn revive(home: &Home) -> Result<()> {
     let seen = home.run().join("booted");
     if !seen.exists() && home.containers().exists() {
         state::write_whole(&seen, b"")?;
-        clear_making(home);
+        making::sweep(home, making::PLAIN, |_, _| {});
         for key in keys_of_old_boot(home)? {
             failures.extend(ask(home, &key, &Request::Booted).err());
         }
@@ -321,14 +321,6 @@ pub fn revive(home: &Home) -> Result<()> {
     match failures.is_empty() {
         true => Ok(()),
         false => Err(Failure::several("cannot bring back what ran before", failures)),
-    }
-}
-
-/// Who made these cannot live any more.
-fn clear_making(home: &Home) {
-    let Ok(entries) = fs::read_dir(home.making()) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(create::DRAFT)) {
-        let _ = fs::remove_dir_all(entry.path());
     }
 }
 

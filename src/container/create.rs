@@ -8,12 +8,13 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::path::PathBuf;
 
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image::Hold;
+use crate::making;
+use crate::making::Draft;
 use crate::place::Home;
 use crate::state;
 use crate::units;
@@ -31,9 +32,6 @@ use super::notes;
 use super::record;
 use super::volumes;
 
-/// What the names of containers in the making begin with.
-pub(super) const DRAFT: &str = "container-";
-
 /// Docker's exit status for a container that could not be made.
 const ENGINE: u8 = 125;
 
@@ -42,7 +40,7 @@ const ENGINE: u8 = 125;
 /// # Errors
 /// The name is taken (by which container); a bad mount; nothing is left.
 pub fn create(home: &Home, wanted: Wanted) -> Result<Container> {
-    let mut undo = Undo { home, paths: Vec::new(), volumes: Vec::new() };
+    let mut undo = Undo { home, volumes: Vec::new() };
     let made = make(home, wanted, &mut undo).map_err(|failure| match failure.status() {
         1 => failure.exit(ENGINE),
         _ => failure,
@@ -54,22 +52,17 @@ pub fn create(home: &Home, wanted: Wanted) -> Result<Container> {
 /// What goes if the container does not come to be.
 struct Undo<'a> {
     home: &'a Home,
-    paths: Vec<PathBuf>,
     volumes: Vec<String>,
 }
 
 impl Undo<'_> {
     fn disarm(&mut self) {
-        self.paths.clear();
         self.volumes.clear();
     }
 }
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        for path in &self.paths {
-            let _ = fs::remove_dir_all(path);
-        }
         for name in &self.volumes {
             let _ = volume::remove(self.home, name);
         }
@@ -89,18 +82,17 @@ fn make(home: &Home, mut wanted: Wanted, undo: &mut Undo<'_>) -> Result<Containe
     }
     let id = state::random_hex();
     prepare_mounts(home, &mut wanted, undo)?;
-    let draft = home.making().join(format!("{DRAFT}{id}"));
-    undo.paths.push(draft.clone());
-    make_directories(&draft)?;
+    let draft = Draft::begin(home, making::PLAIN)?;
+    make_directories(draft.path())?;
     volumes::fill(home, &wanted)?;
     let claim = names::claim(home, wanted.name.as_deref(), &id)?;
     wanted.name = Some(claim.name.clone());
     let mut container = Container { version: record::VERSION, id, name: claim.name.clone(), created: units::now(), wanted };
     let bytes = serde_json::to_vec(&container).doing(|| format!("cannot write the record of `{}`", container.name))?;
-    fs::write(draft.join("record.json"), bytes).doing(|| format!("cannot write the record of `{}`", container.name))?;
+    fs::write(draft.path().join("record.json"), bytes).doing(|| format!("cannot write the record of `{}`", container.name))?;
     make_private(&home.containers())?;
     let place = home.container(&container.id);
-    fs::rename(&draft, &place).doing(|| format!("cannot make {}", place.display()))?;
+    fs::rename(draft.path(), &place).doing(|| format!("cannot make {}", place.display()))?;
     claim.keep();
     container.wanted.hold = Hold::default();
     notes::note(home, &container, "create", &[]);
@@ -109,10 +101,7 @@ fn make(home: &Home, mut wanted: Wanted, undo: &mut Undo<'_>) -> Result<Containe
 
 /// The container's own directories. Nobody but us may look inside: the record may hold secrets, the layers set-uid files.
 fn make_directories(draft: &Path) -> Result<()> {
-    if let Some(parent) = draft.parent() {
-        make_private(parent)?;
-    }
-    for directory in [draft.to_owned(), draft.join("upper"), draft.join("work")] {
+    for directory in [draft.join("upper"), draft.join("work")] {
         let mode = if directory.ends_with("upper") { 0o755 } else { 0o700 };
         DirBuilder::new().mode(mode).create(&directory).doing(|| format!("cannot make {}", directory.display()))?;
     }

@@ -20,15 +20,14 @@ use super::archive::Kind;
 use super::compression;
 use super::compression::Compression;
 use super::keep;
-use super::layers;
 use super::pax::malformed;
 use super::tree::clean;
 use super::tree::split;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::making;
 use crate::place::Home;
-use crate::state;
 
 /// An archive of images has a few members for each layer.
 const MOST_MEMBERS: usize = 1 << 20;
@@ -73,7 +72,7 @@ impl Contents {
         refuse_foreign(&first)?;
         let compression = Compression::of_start(&first);
         let whole = io::Cursor::new(first).chain(input);
-        let mut copy = unnamed(home).doing(|| "cannot make a file to keep the archive in")?;
+        let mut copy = making::unnamed(home).doing(|| "cannot make a file to keep the archive in")?;
         let copied = keep::plain(whole, compression).and_then(|mut plain| io::copy(&mut plain, &mut copy)).and_then(|_| copy.flush());
         copied.doing(|| "cannot copy the archive to the store")?;
         Contents::list(copy).map_err(unreadable)
@@ -199,13 +198,4 @@ fn refuse_foreign(start: &[u8]) -> Result<()> {
             .because(format!("it is compressed with {name}; known are gzip and zstd"))
             .hint(format!("decompress it first: {} -d", if name == "bzip2" { "bzip2" } else { "xz" }))),
     }
-}
-
-/// A file of the store's file system that is gone when we are.
-fn unnamed(home: &Home) -> io::Result<File> {
-    fs::create_dir_all(home.making())?;
-    let path: PathBuf = home.making().join(format!("{}{}", layers::PREFIX, &state::random_hex()[..16]));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
 }

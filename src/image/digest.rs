@@ -68,6 +68,25 @@ fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
+/// Checks a digest that somebody wrote, of any algorithm that is known (OCI image-spec, descriptor.md).
+///
+/// # Errors
+/// A sentence that names the fault.
+pub fn check(text: &str) -> std::result::Result<(), String> {
+    let Some((algorithm, hex)) = text.split_once(':') else { return Err("invalid checksum digest format".to_owned()) };
+    let length = match algorithm {
+        "sha256" => 64,
+        "sha384" => 96,
+        "sha512" => 128,
+        _ => return Err("unsupported digest algorithm".to_owned()),
+    };
+    if hex.len() != length {
+        return Err("invalid checksum digest length".to_owned());
+    }
+    let good = hex.bytes().all(is_lower_hex);
+    if good { Ok(()) } else { Err("invalid checksum digest format".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +105,13 @@ mod tests {
     #[test]
     fn the_digest_of_nothing_is_the_known_one() {
         assert_eq!(Digest::of(b"").as_str(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+
+    #[test]
+    fn a_digest_has_an_algorithm_and_its_length() {
+        assert!(check(&format!("sha256:{}", "a".repeat(64))).is_ok());
+        assert_eq!(check("abc").unwrap_err(), "invalid checksum digest format");
+        assert_eq!(check("md5:abc").unwrap_err(), "unsupported digest algorithm");
+        assert_eq!(check("sha256:abc").unwrap_err(), "invalid checksum digest length");
     }
 }

@@ -10,9 +10,7 @@ use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::path::Path;
-use std::path::PathBuf;
 
-use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use serde::Serialize;
 use sha2::Digest as _;
@@ -20,12 +18,11 @@ use sha2::Sha256;
 
 use super::compression::Compression;
 use super::digest::Digest;
-use super::layers;
 use super::store;
 use crate::failure::Doing;
 use crate::failure::Result;
+use crate::making::DraftFile;
 use crate::place::Home;
-use crate::state;
 
 /// For plain streams: about as fast as the disk, and a third of the size.
 const QUICK: i32 = 1;
@@ -70,37 +67,13 @@ pub(super) struct Keeper<'a> {
 
 enum Sink {
     Unopened,
-    Whole(Draft, u64),
+    Whole(DraftFile, u64),
     Packed(zstd::stream::write::Encoder<'static, Hashed>),
     GivenUp,
 }
 
-/// A file in the making, locked while we live and gone when we are.
-#[derive(Debug)]
-struct Draft {
-    path: PathBuf,
-    file: File,
-}
-
-impl Draft {
-    fn begin(home: &Home) -> io::Result<Draft> {
-        fs::create_dir_all(home.making())?;
-        let path = home.making().join(format!("{}{}", layers::PREFIX, &state::random_hex()[..16]));
-        let file = File::create_new(&path)?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-        Ok(Draft { path, file })
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After a commit there is nothing under this name.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 struct Hashed {
-    draft: Draft,
+    draft: DraftFile,
     hasher: Sha256,
     written: u64,
 }
@@ -125,7 +98,7 @@ impl<'a> Keeper<'a> {
 
     /// The stream begins and is compressed so.
     pub(super) fn begin(&mut self, compression: Compression) {
-        let opened = Draft::begin(self.home).and_then(|draft| match compression {
+        let opened = DraftFile::begin(self.home).and_then(|draft| match compression {
             Compression::None => {
                 let hashed = Hashed { draft, hasher: Sha256::new(), written: 0 };
                 zstd::stream::write::Encoder::new(hashed, QUICK).map(Sink::Packed)
@@ -170,7 +143,7 @@ impl<'a> Keeper<'a> {
 /// A whole file that has not got its name yet.
 #[derive(Debug)]
 pub(super) struct KeptDraft {
-    draft: Draft,
+    draft: DraftFile,
     kept: Kept,
 }
 
@@ -182,7 +155,7 @@ impl KeptDraft {
     /// Gives the file its name among the blobs.
     pub(super) fn commit(self, home: &Home) -> Result<()> {
         let path = store::blob_path(home, &Digest::parse(&self.kept.digest)?);
-        let placed = fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).and_then(|()| fs::rename(&self.draft.path, &path));
+        let placed = fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).and_then(|()| fs::rename(self.draft.path(), &path));
         placed.doing(|| format!("cannot store {}", path.display()))
     }
 }

@@ -1,13 +1,9 @@
 //! Layers in the making: from an empty directory that only its maker may touch to one that everybody shares.
 
 use std::fs;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::path::PathBuf;
-
-use rustix::fs::FlockOperation;
 
 use super::Watch;
 use super::digest::Digest;
@@ -16,48 +12,34 @@ use super::layer_records;
 use super::layer_records::LayerRecord;
 use crate::failure::Doing;
 use crate::failure::Result;
+use crate::making;
 use crate::place::Home;
 use crate::state;
 use crate::state::Lock;
 
-/// Directories of ours in `making/`; other rooms have other beginnings.
-pub(super) const PREFIX: &str = "layer-";
-
-/// A directory in the making. Locked while its maker lives; taken away again unless it is committed.
+/// A layer's directory in the making.
 pub(super) struct Draft<'a> {
     home: &'a Home,
-    path: PathBuf,
-    _lock: File,
+    directory: making::Draft<'a>,
 }
 
 impl<'a> Draft<'a> {
     /// Makes an empty one.
     pub(super) fn begin(home: &'a Home) -> Result<Draft<'a>> {
-        let making = home.making();
-        let made = (|| {
-            fs::create_dir_all(&making)?;
-            loop {
-                let path = making.join(format!("{PREFIX}{}", &state::random_hex()[..16]));
-                fs::create_dir(&path)?;
-                let lock = File::open(&path)?;
-                rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-                // A sweeper may have taken it between the two calls.
-                if fs::metadata(&path).is_ok_and(|found| lock.metadata().is_ok_and(|ours| ours.ino() == found.ino())) {
-                    return Ok::<_, io::Error>((path, lock));
-                }
-            }
-        })();
-        let (path, lock) = made.doing(|| format!("cannot make a directory in {}", making.display()))?;
-        Ok(Draft { home, path, _lock: lock })
+        let directory = making::Draft::begin(home, making::PLAIN)?;
+        // It becomes a root directory.
+        let opened = fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755));
+        opened.doing(|| format!("cannot make {}", directory.path().display()))?;
+        Ok(Draft { home, directory })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.directory.path()
     }
 
     /// Gives the directory its place among the layers. If somebody else was first, theirs stays.
     pub(super) fn commit(self, key: &str, record: &LayerRecord, kept: Option<KeptDraft>) -> Result<()> {
-        place(self.home, &self.path, key, record, kept)
+        place(self.home, self.path(), key, record, kept)
     }
 }
 
@@ -66,14 +48,7 @@ impl Draft<'_> {
     pub(super) fn commit_beside_kept(self, key: &str, record: &LayerRecord) -> Result<()> {
         state::write_json(&layer_records::layer_record(self.home, key), record)?;
         let target = layer_records::layer_directory(self.home, key);
-        fs::rename(&self.path, &target).doing(|| format!("cannot store layer {key}"))
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        // After a commit there is nothing left to take away.
-        let _ = state::discard(self.home, &self.path);
+        fs::rename(self.path(), &target).doing(|| format!("cannot store layer {key}"))
     }
 }
 
@@ -97,18 +72,7 @@ pub(super) fn place(home: &Home, directory: &Path, key: &str, record: &LayerReco
 
 /// Takes away what makers left behind that did not live to finish; says whether there was something.
 pub(super) fn sweep(home: &Home) -> bool {
-    let Ok(entries) = fs::read_dir(home.making()) else { return false };
-    let mut swept = false;
-    for entry in entries.flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-            continue;
-        }
-        let Ok(directory) = File::open(entry.path()) else { continue };
-        if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            swept |= state::discard(home, &entry.path()).is_ok();
-        }
-    }
-    swept
+    making::sweep(home, making::PLAIN, |_, _| {})
 }
 
 /// Waits until nobody else makes this layer.

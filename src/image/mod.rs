@@ -79,6 +79,7 @@ pub use config::ImageConfig;
 pub use config::RootFs;
 pub use config::RunConfig;
 pub use credentials::Filed;
+pub use digest::check as check_digest;
 pub use layer_records::claim_layer;
 pub use lists::Amend;
 pub use lists::Annotation;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::digest;
 use crate::failure::Failure;
 use crate::failure::Result;
 
@@ -122,7 +123,7 @@ fn read(text: &str) -> Result<Reference, String> {
         return Err(format!("repository name must not be more than {LONGEST_NAME} characters"));
     }
     if let Some(digest) = digest {
-        check_digest(digest)?;
+        digest::check(digest)?;
     }
     Ok(Reference { domain, path: path.to_owned(), tag: tag.map(str::to_owned), digest: digest.map(str::to_owned) })
 }
@@ -190,23 +191,6 @@ fn has_digest_form(digest: &str) -> bool {
     let Some((algorithm, hex)) = digest.split_once(':') else { return false };
     let part = |part: &str| part.starts_with(|first: char| first.is_ascii_alphabetic()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
     algorithm.split(['-', '_', '+', '.']).all(part) && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn check_digest(digest: &str) -> Result<(), String> {
-    let (algorithm, hex) = digest.split_once(':').unwrap_or_default();
-    let length = match algorithm {
-        "sha256" => 64,
-        "sha384" => 96,
-        "sha512" => 128,
-        _ => return Err("unsupported digest algorithm".to_owned()),
-    };
-    if hex.len() != length {
-        return Err("invalid checksum digest length".to_owned());
-    }
-    if hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err("invalid checksum digest format".to_owned());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::journal;
+use crate::making;
+use crate::making::Draft;
 use crate::place::Home;
 use crate::state;
 use crate::units;
@@ -73,18 +75,14 @@ pub fn create(home: &Home, wanted: &Wanted) -> Result<Volume> {
         created: units::now(),
         anonymous: wanted.name.is_none(),
     };
-    let draft = home.making().join(format!("volume-{}", state::random_hex()));
-    let made = build(&draft, &volume).and_then(|()| place(home, &draft, &name));
-    if made.is_err() {
-        let _ = fs::remove_dir_all(&draft);
-    }
-    match made? {
+    let draft = Draft::begin(home, making::PLAIN)?;
+    build(draft.path(), &volume)?;
+    match place(home, draft.path(), &name)? {
         Placed::Ours => {
             note(home, "create", &volume.name);
             Ok(volume)
         }
         Placed::Lost => {
-            let _ = fs::remove_dir_all(&draft);
             find(home, &name)?.ok_or_else(|| Failure::new(format!("cannot create volume `{name}`")).because("its record is missing"))
         }
     }
@@ -118,7 +116,8 @@ enum Placed {
 
 fn build(draft: &Path, volume: &Volume) -> Result<()> {
     let what = || format!("cannot create volume `{}`", volume.name);
-    fs::create_dir_all(draft.join("_data")).doing(what)?;
+    fs::set_permissions(draft, Permissions::from_mode(0o755)).doing(what)?;
+    fs::create_dir(draft.join("_data")).doing(what)?;
     fs::set_permissions(draft.join("_data"), Permissions::from_mode(0o755)).doing(what)?;
     state::write_json(&draft.join("record.json"), volume).doing(what)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::build::dockerfile::flags::Fault;
 use crate::build::dockerfile::source::nearest;
 use crate::build::dockerfile::words::Word;
+use crate::units;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {
@@ -150,7 +151,7 @@ fn set(mount: &mut RunMount, read_only: &mut Option<bool>, key: &str, value: &st
         "readwrite" | "rw" => *read_only = Some(!bool_of(key, value)?),
         "required" if matches!(mount.kind, MountKind::Secret | MountKind::Ssh) => mount.required = bool_of(key, value)?,
         "size" if mount.kind == MountKind::Tmpfs => {
-            mount.size = Some(bytes_of(value).ok_or_else(|| format!("invalid value for {key}: {value}"))?);
+            mount.size = Some(units::bytes(value).map_err(|_| format!("invalid value for {key}: {value}"))?);
         }
         "required" | "size" => return Err(misplaced(key, mount.kind)),
         "id" => mount.id = Some(value.to_owned()).filter(|id| !id.is_empty()),
@@ -201,23 +202,6 @@ fn bool_of(key: &str, value: &str) -> Result<bool, String> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
         _ => Err(format!("invalid value for {key}: {value}")),
     }
-}
-
-/// `64m`, `1.5GiB`, `4096`, in bytes.
-fn bytes_of(value: &str) -> Option<u64> {
-    let end = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
-    let number: f64 = value[..end].parse().ok()?;
-    let unit = value[end..].trim_start().to_lowercase();
-    let power = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return None,
-    };
-    Some((number * 1024f64.powi(power)) as u64)
 }
 
 fn consistent(mount: &RunMount) -> Result<(), String> {

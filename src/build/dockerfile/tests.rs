@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::build::config::go_quoted;
 use crate::build::oracle;
 
 /// A syntax tree as BuildKit's parser prints it.
@@ -24,22 +25,6 @@ fn parse_knows(command: &str) -> bool {
     let raw = Raw { command: Word { text: command.to_owned(), at: 0, len: 0 }, ..Raw::default() };
     parse::instruction(&raw, &[], &mut faults);
     !faults.iter().any(|fault| fault.what.starts_with("unknown instruction"))
-}
-
-/// Go's `%q` for what the table holds.
-fn go_quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }
 
 /// What our parser says of a file, in the table's terms: the tree, whether it is refused, the stages.

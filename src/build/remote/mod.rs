@@ -31,7 +31,6 @@ pub(super) use reference::Reading;
 pub(super) use reference::read as read_reference;
 pub(super) use web::WebFile;
 pub(super) use web::WebSource;
-pub(super) use web::check_digest;
 pub(super) use web::file_name;
 
 /// Fetches things, each once.
