@@ -54,6 +54,23 @@ fn a_port_of_another_container_is_refused_with_its_name() {
     world.coracle("run -d --name late -p 8085:80 busybox httpd -f -p 80").succeeds();
 }
 
+/// What the supervisor does for one container in a process of its own used to hold the ports of all others, until it ended.
+#[test]
+fn a_port_is_free_while_another_container_is_being_probed() {
+    let probe = "{test: 'touch /begun; sleep 1000', interval: 1s, timeout: 1000s}";
+    let compose = format!(
+        "services:\n  probed: {{image: busybox, command: sleep 1000, healthcheck: {probe}, depends_on: [web]}}\n  \
+         web: {{image: busybox, command: httpd -f -p 80, ports: ['8086:80']}}\n"
+    );
+    let world = World::with_file(&compose);
+    world.run("up -d").succeeds();
+    let begun = || world.run("exec -T probed ls /begun");
+    eventually(seconds(20), || if begun().status.success() { Ok(()) } else { Err("no probe has begun".to_owned()) });
+    world.run("rm -s -f web").succeeds();
+    world.coracle("run -d --name other -p 8086:80 busybox httpd -f -p 80").succeeds();
+    world.coracle("rm -f other").succeeds();
+}
+
 /// A port of SCTP is published where the kernel has SCTP, and refused by that name where it has none.
 #[test]
 fn sctp_is_published_or_refused_by_name() {

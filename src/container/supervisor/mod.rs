@@ -409,6 +409,7 @@ impl Supervisor {
                 self.connections.clear();
                 self.duty = None;
                 self.roots.clear();
+                self.watched.values_mut().for_each(Watched::let_go_of_ports);
                 std::process::exit(work());
             }
         }
@@ -445,6 +446,17 @@ impl Supervisor {
     /// Whether a container's last run is being taken back.
     fn is_being_taken_down(&self, id: &str) -> bool {
         self.jobs.iter().any(|job| job.takes_down(id))
+    }
+}
+
+impl Watched {
+    /// Closes this process' copies of the sockets that hold ports: one is free again when its last socket is closed, and not when
+    /// some job, of another container even, has ended.
+    fn let_go_of_ports(&mut self) {
+        self.reservation = None;
+        if let Some(run) = &mut self.run {
+            run.relays.let_go();
+        }
     }
 }
 

@@ -73,6 +73,11 @@ impl Relays {
         Ok(())
     }
 
+    /// Closes this process' copies of the sockets.
+    pub(super) fn let_go(&mut self) {
+        self.ports.clear();
+    }
+
     /// The container has ended.
     pub(super) fn end(self) {
         if let Some(relay) = &self.process {
