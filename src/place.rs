@@ -153,8 +153,13 @@ impl Home {
         self.run.join("known-names")
     }
 
-    /// What the host was like before us, to be put back: `host/<name>`.
+    /// Stands for [`of_namespace`] where we may not write there.
     pub fn host(&self) -> PathBuf {
         self.run.join("host")
     }
+}
+
+/// What all homes share that use one network namespace, by its number: what it was like before us, to be put back.
+pub fn of_namespace(number: u64) -> PathBuf {
+    PathBuf::from(format!("/run/coracle/namespaces/{number}"))
 }

@@ -132,6 +132,14 @@ impl Lock {
         }
     }
 
+    /// Waits for the lock of something that lies elsewhere, alone.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub fn at(path: &Path) -> Result<Lock> {
+        Lock::take(path, FlockOperation::LockExclusive)
+    }
+
     fn take(path: &Path, how: FlockOperation) -> Result<Lock> {
         let file = Lock::open(path)?;
         loop {

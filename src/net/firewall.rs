@@ -11,7 +11,8 @@ use super::conntrack;
 use super::foreign;
 use super::host;
 use super::lease;
-use super::link;
+use super::neighbours;
+use super::neighbours::Neighbours;
 use super::netlink::Channel;
 use super::nftables;
 use super::nftables::Batch;
@@ -33,32 +34,56 @@ pub(super) fn admit(home: &Home, network: &Network) -> Result<()> {
         .doing(doing)
 }
 
+/// Whether anything is there for a network.
+pub(super) fn knows(home: &Home, network: &Network) -> Result<bool> {
+    let neighbours = neighbours::lock(home)?;
+    for family in Family::of_network(network) {
+        if !known(&neighbours, family, std::slice::from_ref(network))?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Those of the networks for which there is something in a family's table, or that are noted as needing it.
+fn known<'a>(neighbours: &Neighbours, family: Family, networks: &'a [Network]) -> Result<Vec<&'a Network>> {
+    let bridges = with_channel(|channel| nftables::bridges(channel, family)).doing(|| "cannot look for other networks")?;
+    let is_known = |network: &&Network| {
+        Family::of_network(network).any(|of| of == family) && (bridges.contains(&network.bridge) || neighbours.has(family, &network.bridge))
+    };
+    Ok(networks.iter().filter(is_known).collect())
+}
+
 /// Forgets networks whose links are gone; with the last one of a family its table goes, and the host forwards as it did before.
+///
+/// What is there is the measure, so that it is done again for whom it was killed over.
 pub(super) fn expel(home: &Home, networks: &[Network]) -> Result<()> {
     if networks.is_empty() {
         return Ok(());
     }
     let doing = || "cannot take networks out of the firewall";
-    let bridges: Vec<&str> = networks.iter().map(|network| network.bridge.as_str()).collect();
-    with_channel(|channel| foreign::take_back(channel, &bridges)).doing(doing)?;
-    Family::ALL.into_iter().try_for_each(|family| expel_from(home, family, networks).doing(doing))
+    let neighbours = neighbours::lock(home)?;
+    for family in Family::ALL {
+        let known = known(&neighbours, family, networks)?;
+        if known.is_empty() {
+            continue;
+        }
+        let bridges: Vec<&str> = known.iter().map(|network| network.bridge.as_str()).collect();
+        with_channel(|channel| foreign::take_back(channel, &bridges)).doing(doing)?;
+        expel_from(home, family, (&neighbours, &known)).doing(doing)?;
+        bridges.iter().try_for_each(|bridge| neighbours.forget(family, bridge))?;
+    }
+    Ok(())
 }
 
-fn expel_from(home: &Home, family: Family, networks: &[Network]) -> Result<()> {
-    let networks: Vec<&Network> = networks.iter().filter(|network| Family::of_network(network).any(|of| of == family)).collect();
-    if networks.is_empty() {
-        return Ok(());
+fn expel_from(home: &Home, family: Family, (neighbours, networks): (&Neighbours, &[&Network])) -> Result<()> {
+    let bridges: Vec<&str> = networks.iter().map(|network| network.bridge.as_str()).collect();
+    if neighbours.has_others(family, &bridges)? {
+        let elements = networks.iter().flat_map(|network| elements_of(network));
+        return replace(home, &elements.filter(|element| element.family() == family).collect::<Vec<_>>(), &[]);
     }
-    let doing = || "cannot look for other networks";
-    let mut links = Channel::route().doing(doing)?;
-    let known = with_channel(|channel| nftables::bridges(channel, family)).doing(doing)?;
-    let others = known.iter().filter(|name| !networks.iter().any(|network| network.bridge == **name));
-    for name in others {
-        if link::find(&mut links, name).doing(doing)?.is_some() {
-            let elements = networks.iter().flat_map(|network| elements_of(network));
-            return replace(home, &elements.filter(|element| element.family() == family).collect::<Vec<_>>(), &[]);
-        }
-    }
+    // Before the table, which keeps others from having the host forward for them.
+    host::restore_forwarding(home, family)?;
     with_channel(|channel| {
         if !nftables::has_table(channel, family)? {
             return Ok(());
@@ -67,8 +92,7 @@ fn expel_from(home: &Home, family: Family, networks: &[Network]) -> Result<()> {
         batch.delete_table(family);
         ignore_missing(batch.commit(channel))
     })
-    .doing(|| "cannot remove our table")?;
-    host::restore_forwarding(home, family)
+    .doing(|| "cannot remove our table")
 }
 
 /// Replaces elements by others in one batch.
@@ -127,7 +151,7 @@ fn make_all(home: &Home, channel: &mut Channel, gone: &[Element], new: &[Element
     }
     let mut batch = Batch::default();
     for family in Family::ALL.into_iter().filter(|family| elements.iter().any(|element| element.family() == *family)) {
-        batch.ensure_table(family, host::forwarding(home, family));
+        batch.ensure_table(family, host::forwarding(home, family).map_err(io::Error::other)?);
     }
     batch.add(&elements);
     batch.commit(channel)

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::Network;
+use super::neighbours;
 use super::rule::Family;
 use super::rule::Forwarding;
 use crate::failure::Doing;
@@ -20,12 +21,13 @@ const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// One directory for each link, and `all` and `default`.
 const IPV6_SWITCHES: &str = "/proc/sys/net/ipv6/conf";
 
-/// Holds what was there before us; there only if we changed it.
-fn forwarding_before(home: &Home, family: Family) -> PathBuf {
-    home.host().join(match family {
+/// Holds what was there before the first of us; there only if it was changed.
+fn forwarding_before(home: &Home, family: Family) -> Result<PathBuf> {
+    let name = match family {
         Family::V4 => "ip_forward",
         Family::V6 => "ipv6.json",
-    })
+    };
+    Ok(neighbours::directory(home)?.join(name))
 }
 
 /// How the host's links were before it forwarded IPv6 for us.
@@ -38,11 +40,12 @@ struct Ipv6Before {
 }
 
 /// Whether forwarding is on because of us.
-pub(super) fn forwarding(home: &Home, family: Family) -> Forwarding {
-    if forwarding_before(home, family).exists() { Forwarding::IsOurs } else { Forwarding::WasOn }
+pub(super) fn forwarding(home: &Home, family: Family) -> Result<Forwarding> {
+    Ok(if forwarding_before(home, family)?.exists() { Forwarding::IsOurs } else { Forwarding::WasOn })
 }
 
-/// Lets the host forward packets as a network needs it; remembers it first if that is a change.
+/// Lets the host forward packets as a network needs it; remembers it first if that is a change. The caller holds the lock of
+/// [`neighbours`].
 pub(super) fn turn_forwarding_on(home: &Home, network: &Network) -> Result<()> {
     for family in Family::of_network(network) {
         match family {
@@ -56,7 +59,7 @@ pub(super) fn turn_forwarding_on(home: &Home, network: &Network) -> Result<()> {
 fn turn_ipv4_forwarding_on(home: &Home) -> Result<()> {
     let now = fs::read_to_string(IP_FORWARD).doing(|| "cannot read whether the host forwards packets")?;
     if now.trim() == "0" {
-        state::write_whole(&forwarding_before(home, Family::V4), now.as_bytes())?;
+        state::write_whole(&forwarding_before(home, Family::V4)?, now.as_bytes())?;
         fs::write(IP_FORWARD, "1").doing(|| format!("cannot let the host forward packets: {IP_FORWARD}"))?;
     }
     Ok(())
@@ -69,7 +72,7 @@ fn turn_ipv6_forwarding_on(home: &Home) -> Result<()> {
     if ipv6_switch("all", "forwarding").doing(doing)? != "0" {
         return Ok(());
     }
-    let path = forwarding_before(home, Family::V6);
+    let path = forwarding_before(home, Family::V6)?;
     // It is there if we were killed half-way: then some have been changed already.
     let mut before: Ipv6Before = state::find_json(&path)?.unwrap_or_default();
     let note = |links: &mut Vec<String>, link: &String| links.extend((!links.contains(link)).then(|| link.clone()));
@@ -88,9 +91,9 @@ fn turn_ipv6_forwarding_on(home: &Home) -> Result<()> {
     set_ipv6_switch("all", "forwarding", "1").doing(doing)
 }
 
-/// Puts a family's forwarding back as it was before us.
+/// Puts a family's forwarding back as it was before the first of us; the caller holds the lock of [`neighbours`].
 pub(super) fn restore_forwarding(home: &Home, family: Family) -> Result<()> {
-    let path = forwarding_before(home, family);
+    let path = forwarding_before(home, family)?;
     match family {
         Family::V4 => {
             let before = match fs::read(&path) {

@@ -124,8 +124,8 @@ fn remove(home: &Home, which: Which) -> Result<()> {
             false => is_one_left = true,
         }
     }
-    let removed = remove_links(&idle, link::delete_all)?;
-    firewall::expel(home, &removed)?;
+    remove_links(&idle, link::delete_all)?;
+    firewall::expel(home, &idle)?;
     forget_left(home)?;
     if is_one_left { Ok(()) } else { plug::remove_file(&mark(home)) }
 }
@@ -140,8 +140,9 @@ fn idle_for(home: &Home, network: &Network) -> Duration {
 /// Removes the bridge of a network that is about to be forgotten. What the host does for it stays for a caretaker: to close the
 /// firewall's socket after a removal is to wait for a grace period. The caller holds [`record::lock`], and sweeps without it.
 pub(super) fn leave(home: &Home, network: &Network) -> Result<()> {
-    let removed = remove_links(std::slice::from_ref(network), link::make_vanish)?;
-    for network in &removed {
+    let stood = remove_links(std::slice::from_ref(network), link::make_vanish)?;
+    // Somebody may have been killed between removing the one and the other.
+    if !stood.is_empty() || firewall::knows(home, network)? {
         note(home)?;
         state::write_json(&left(home).join(format!("{}.json", network.id)), network)?;
     }

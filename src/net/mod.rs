@@ -13,7 +13,8 @@
 //! zone, names, ask, frame   the name server: what is known, the sockets, what is asked elsewhere
 //! redirect                  port 53 of its address, led to the ports it has
 //! subnet, choice            free subnets, and what a new network gets
-//! holder, resolvers, host   who has a port, resolv.conf, forwarding
+//! holder, resolvers           who has a port, resolv.conf
+//! host, neighbours            forwarding, and who else needs it
 //! ```
 //!
 //! A name server needs no thread: a supervisor makes one [`NameServer`], gives it each container's sockets and
@@ -43,6 +44,7 @@ mod lease;
 mod link;
 mod names;
 mod namespace;
+mod neighbours;
 mod netlink;
 mod nftables;
 mod options;

@@ -21,6 +21,7 @@ use super::link;
 use super::link::Link;
 use super::link::Pair;
 use super::namespace;
+use super::neighbours;
 use super::netlink::Channel;
 use super::options;
 use super::port;
@@ -207,6 +208,8 @@ fn bridge(home: &Home, host: &mut Channel, network: &Network) -> Result<Link> {
         None => {}
     }
     idle::forget_left(home)?; // their subnets may be ours by now; and the last one turns forwarding off
+    let neighbours = neighbours::lock(home)?; // until it stands, and counts
+    neighbours.note(network)?;
     host::turn_forwarding_on(home, network)?;
     firewall::admit(home, network)?;
     make_bridge(host, network).doing(doing)

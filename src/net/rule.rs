@@ -48,7 +48,7 @@ impl Family {
     }
 
     /// As `nft` says it.
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Family::V4 => "ip",
             Family::V6 => "ip6",

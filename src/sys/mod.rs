@@ -9,6 +9,7 @@ pub mod environment;
 pub mod exec;
 pub mod memory;
 pub mod mount;
+pub mod network;
 pub mod seccomp;
 pub mod signal;
 

@@ -97,8 +97,6 @@ fn a_dated_build_is_the_same_everywhere() {
     assert_eq!(digest(""), first);
     let listed = world.outside(&["sh", "-c", "rm -rf x && mkdir x && tar -xf out.tar -C x && cat x/blobs/sha256/*"]).succeeds();
     assert!(listed.stdout.contains("\"created\":\"2017-07-14T02:40:00Z\""), "the history is dated");
-    // Two roots that use the host's network at the same time is another matter.
-    world.is_empty();
     let rule = world.root().join("registries.conf");
     let elsewhere = format!("CORACLE_REGISTRIES_CONF={} CORACLE_ROOT={}", rule.display(), world.root().with_extension("2").display());
     assert_eq!(digest(&elsewhere), first);

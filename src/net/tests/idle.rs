@@ -66,3 +66,48 @@ fn what_a_killed_caretaker_left_is_swept() {
         assert_eq!(host_state(), before, "its veth goes together with the bridge");
     });
 }
+
+/// The first home to come was the one that put back how the host forwards, when it left: under those who still needed it.
+#[test]
+fn the_last_of_several_homes_puts_the_host_back() {
+    in_own_namespaces("idle::the_last_of_several_homes_puts_the_host_back", || {
+        let (first, second) = (World::new(), World::new());
+        let before = host_state();
+        let (one, other) = (Guest::new(&first), Guest::new(&second));
+        first.network("net");
+        first.plug(&one, &["net"]);
+        second.network("net");
+        second.plug(&other, &["net"]);
+        unplug(&first.home, &one.id).unwrap();
+        sweep(&first.home).unwrap();
+        assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "1\n");
+        unplug(&second.home, &other.id).unwrap();
+        sweep(&second.home).unwrap();
+        assert_eq!(host_state(), before);
+    });
+}
+
+/// Who was killed after the bridge had gone left the firewall and the forwarding until another network came and went.
+#[test]
+fn what_was_left_without_its_bridge_is_swept() {
+    in_own_namespaces("idle::what_was_left_without_its_bridge_is_swept", || {
+        let world = World::new();
+        let before = host_state();
+        let networks = ["one", "two"].map(|name| world.network(name));
+        let guest = Guest::new(&world);
+        world.plug(&guest, &["one", "two"]);
+        unplug(&world.home, &guest.id).unwrap();
+        for network in &networks {
+            link::delete(&mut Channel::route().unwrap(), &network.bridge).unwrap();
+        }
+        remove(&world.home, &networks[0]).unwrap();
+        assert_eq!(host_state(), before);
+
+        world.plug(&guest, &["two"]);
+        unplug(&world.home, &guest.id).unwrap();
+        link::delete(&mut Channel::route().unwrap(), &networks[1].bridge).unwrap();
+        fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap(); // so far had the one that was killed come
+        sweep(&world.home).unwrap();
+        assert_eq!(host_state(), before);
+    });
+}
