@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Port;
@@ -49,6 +50,12 @@ pub(super) fn process(port: &Port) -> Option<Holder> {
     let pid = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| has_one_of(*pid, &wanted))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(Holder::Process { pid, name: name.trim().to_owned() })
+}
+
+/// Whether a process runs this very program.
+pub(super) fn is_ours(pid: u32) -> bool {
+    let program = |process: &str| fs::metadata(format!("/proc/{process}/exe")).map(|file| (file.dev(), file.ino()));
+    matches!((program("self"), program(&pid.to_string())), (Ok(ours), Ok(its)) if ours == its)
 }
 
 fn has_one_of(pid: u32, wanted: &[String]) -> bool {

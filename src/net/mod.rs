@@ -72,6 +72,7 @@ pub use options::unknown_options;
 pub use plug::plug;
 pub use plug::unplug;
 pub use port::publish;
+pub use port::publisher;
 pub use port::reserve;
 pub use port::unpublish;
 pub use record::create;

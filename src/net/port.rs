@@ -11,6 +11,9 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use rustix::net::AddressFamily;
 use rustix::net::SocketFlags;
@@ -38,6 +41,12 @@ use crate::state;
 
 /// How many ports that the kernel chose for one family may be taken for the other.
 const MOST_TRIES: usize = 16;
+
+/// How long a port may be on its way from a process of ours that is done with it; longer on a machine under load.
+const PASSING: Duration = Duration::from_secs(1);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What is published for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +76,7 @@ fn record_of(home: &Home, container_id: &str) -> PathBuf {
 pub fn reserve(home: &Home, ports: &[Port]) -> Result<Reservation> {
     let mut reservation = Reservation { ports: Vec::new(), sockets: Vec::new() };
     for port in ports {
-        let held = if port.host_address.is_some() { hold(port).map(|held| vec![held]) } else { hold_everywhere(port) };
+        let held = hold_soon(home, port);
         for (port, socket) in held.map_err(|(port, error)| refusal(home, &port, &error))? {
             reservation.sockets.push(socket);
             reservation.ports.push(port);
@@ -78,6 +87,29 @@ pub fn reserve(home: &Home, ports: &[Port]) -> Result<Reservation> {
 
 /// What holds a port, or which one could not be held and why.
 type Held<T> = std::result::Result<T, (Port, io::Error)>;
+
+/// Holds a port, if need be when a process of ours has let go of it: a guardian hears a little later than its supervisor that a
+/// container has ended, and what a killed one held the kernel closes in its own time.
+fn hold_soon(home: &Home, port: &Port) -> Held<Vec<(Port, OwnedFd)>> {
+    let begun = Instant::now();
+    loop {
+        let held = if port.host_address.is_some() { hold(port).map(|held| vec![held]) } else { hold_everywhere(port) };
+        match held {
+            Err((taken, error)) if is_passing(home, &taken, &error) && begun.elapsed() < PASSING => thread::sleep(PAUSE),
+            held => return held,
+        }
+    }
+}
+
+/// Whether a port is held by a socket of ours that leads to no container.
+fn is_passing(home: &Home, port: &Port, error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EADDRINUSE)
+        && match find_holder(home, port) {
+            None => true, // one that is bound and does not listen is in no list
+            Some(Holder::Process { pid, .. }) => holder::is_ours(pid),
+            Some(Holder::Container(_)) => false,
+        }
+}
 
 /// Holds one port of all addresses, the same number of both families. A host without IPv6 has only the other.
 fn hold_everywhere(port: &Port) -> Held<Vec<(Port, OwnedFd)>> {
@@ -175,11 +207,15 @@ fn refusal(home: &Home, port: &Port, error: &io::Error) -> Failure {
     }
 }
 
+/// The container that has published a port so that another one cannot have it, by its id.
+pub fn publisher(home: &Home, port: &Port) -> Option<String> {
+    let published = all(home).unwrap_or_default();
+    published.into_iter().find(|(_, published)| published.ports.iter().any(|held| held.clashes_with(port))).map(|(id, _)| id)
+}
+
 fn find_holder(home: &Home, port: &Port) -> Option<Holder> {
-    let published =
-        all(home).unwrap_or_default().into_iter().find(|(_, published)| published.ports.iter().any(|held| held.clashes_with(port)));
-    match published {
-        Some((id, _)) => {
+    match publisher(home, port) {
+        Some(id) => {
             let name = holder::container_name(home, &id).unwrap_or_else(|| id.chars().take(12).collect());
             Some(Holder::Container(name))
         }

@@ -25,6 +25,26 @@ fn a_killed_up_is_finished_by_the_next() {
     }
 }
 
+/// What a killed `up` had asked for may be done only now: the next one used to find its ports taken by its own container.
+#[test]
+fn a_port_that_a_killed_up_still_publishes_is_no_clash() {
+    let service = |port: u16| format!("{{image: busybox, command: httpd -f -p 80, ports: ['{port}:80', '{port}:80/udp']}}");
+    let world = World::with_file(&format!("services:\n  one: {}\n  two: {}\n", service(8091), service(8092)));
+    world.coracle("pull busybox").succeeds();
+    for step in 0..12 {
+        let up = world.start("compose up -d");
+        eventually(seconds(20), || if up.stderr().contains("Starting") { Ok(()) } else { Err("nothing is started".to_owned()) });
+        // The point where it is cut has to differ each time.
+        let begun = std::time::Instant::now();
+        eventually(seconds(5), || if begun.elapsed().as_millis() >= step * 4 { Ok(()) } else { Err(String::new()) });
+        world.cut(&up);
+        up.ends();
+        world.run("up -d").succeeds();
+        world.run("down -t 0").succeeds();
+    }
+    world.is_empty();
+}
+
 /// A build that is interrupted leaves no image and no process; the next one works.
 #[test]
 fn an_interrupted_build_leaves_nothing() {

@@ -18,7 +18,9 @@ use crate::net::Reservation;
 /// Chooses the host ports of every container that will be made, and tries them all: they are held together and
 /// then let go, so that two services that want one port are noticed like a port that somebody else has.
 pub(super) fn check(job: &Job<'_>, plan: &Plan) -> Result<BTreeMap<String, Vec<Port>>> {
-    let mut trial = Trial { job, freed: freed(job, plan), held: BTreeMap::new(), holders: BTreeSet::new(), faults: Vec::new() };
+    let going = going(job, plan);
+    let freed = freed(&going);
+    let mut trial = Trial { job, going, freed, held: BTreeMap::new(), holders: BTreeSet::new(), faults: Vec::new() };
     let mut chosen = BTreeMap::new();
     for step in &plan.steps {
         let (service, name) = match &step.action {
@@ -45,9 +47,8 @@ pub(super) fn check(job: &Job<'_>, plan: &Plan) -> Result<BTreeMap<String, Vec<P
     }
 }
 
-/// Ports of containers that this plan will stop first.
-fn freed(job: &Job<'_>, plan: &Plan) -> BTreeMap<u16, Vec<Port>> {
-    let mut freed: BTreeMap<u16, Vec<Port>> = BTreeMap::new();
+/// Containers that this plan will stop first.
+fn going<'a>(job: &'a Job<'_>, plan: &Plan) -> Vec<&'a FoundContainer> {
     let goes: BTreeSet<&String> = plan
         .steps
         .iter()
@@ -56,13 +57,21 @@ fn freed(job: &Job<'_>, plan: &Plan) -> BTreeMap<u16, Vec<Port>> {
             _ => None,
         })
         .collect();
-    let going = job.found.containers.iter().filter(|found| found.is_up() && goes.contains(&found.name));
-    going.flat_map(|found| &found.ports).for_each(|port| freed.entry(port.host_port).or_default().push(*port));
+    job.found.containers.iter().filter(|found| goes.contains(&found.name)).collect()
+}
+
+/// Ports that these containers hold.
+fn freed(going: &[&FoundContainer]) -> BTreeMap<u16, Vec<Port>> {
+    let mut freed: BTreeMap<u16, Vec<Port>> = BTreeMap::new();
+    let up = going.iter().filter(|found| found.is_up());
+    up.flat_map(|found| &found.ports).for_each(|port| freed.entry(port.host_port).or_default().push(*port));
     freed
 }
 
 struct Trial<'a> {
     job: &'a Job<'a>,
+    /// What will be stopped first.
+    going: Vec<&'a FoundContainer>,
     /// By number.
     freed: BTreeMap<u16, Vec<Port>>,
     /// Which container holds what, by number; dropped at the end of the check.
@@ -77,7 +86,7 @@ impl Trial<'_> {
     fn choose(&mut self, (service, name): (&str, &str), candidates: &Candidates) -> Option<Port> {
         let mut refusal = None;
         for port in candidates.ports() {
-            match self.hold(name, port) {
+            match self.hold((name, None), port) {
                 Ok(()) => return Some(port),
                 Err(failure) => refusal = refusal.or(Some(failure)),
             }
@@ -93,13 +102,14 @@ impl Trial<'_> {
             return;
         }
         for port in found.wanted_ports.clone() {
-            if let Err(failure) = self.hold(name, port) {
+            if let Err(failure) = self.hold((name, Some(&found.id)), port) {
                 self.faults.push(failure.within(format!("cannot start container `{name}`")));
             }
         }
     }
 
-    fn hold(&mut self, name: &str, port: Port) -> Result<()> {
+    /// Holds a port for a container, of which there may be one already.
+    fn hold(&mut self, (name, id): (&str, Option<&str>), port: Port) -> Result<()> {
         if port.host_port == 0 {
             return Ok(());
         }
@@ -110,9 +120,18 @@ impl Trial<'_> {
                 .hint("choose another host port in `ports:`, or a range of as many ports as containers"));
         }
         let is_freed = self.freed.get(&port.host_port).is_some_and(|freed| freed.iter().any(|other| other.clashes_with(&port)));
-        let reservation = if is_freed { None } else { Some(net::reserve(self.job.home, &[port])?) };
+        let reservation = if is_freed { None } else { reserve(self.job, (&self.going, id), port)? };
         held.push((name.to_owned(), port, reservation));
         self.holders.insert(name.to_owned());
         Ok(())
     }
+}
+
+/// Reserves a port. None if the container that is to have it, or one that goes, has it by now: a command that was killed had asked
+/// for its start, and its supervisor carried that out after we had looked.
+fn reserve(job: &Job<'_>, (going, id): (&[&FoundContainer], Option<&str>), port: Port) -> Result<Option<Reservation>> {
+    net::reserve(job.home, &[port]).map(Some).or_else(|failure| match net::publisher(job.home, &port) {
+        Some(publisher) if id == Some(&publisher) || going.iter().any(|found| found.id == publisher) => Ok(None),
+        _ => Err(failure),
+    })
 }
