@@ -1,9 +1,10 @@
 //! The rarer limits of a service: in the files of its control group, in its process, in what it may open.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::support::World;
+use crate::support::groups;
 use crate::support::limit_of;
 
 /// CPU periods, swappiness, block devices, a parent of its own, a device allowed by number.
@@ -65,7 +66,7 @@ services:
     let told = world.coracle("inspect --format '{{json .HostConfig.Annotations}}' carried-bound-1").succeeds();
     assert_eq!(told.line(), r#"{"org.example.note":"kept"}"#);
     world.run("down").succeeds();
-    remove_parents(&parent);
+    assert_eq!(groups(&parent), Vec::<PathBuf>::new(), "made for the container, and gone with it");
 }
 
 /// Limits that contradict each other are refused before anything is made.
@@ -85,12 +86,4 @@ fn block_device() -> (String, String) {
     numbers.sort();
     let (major, minor) = numbers.first().expect("a block device").trim().split_once(':').expect("two numbers");
     (major.to_owned(), minor.to_owned())
-}
-
-/// The parent was named by the user, so the engine leaves it.
-fn remove_parents(name: &str) {
-    let controllers = fs::read_dir("/sys/fs/cgroup").expect("control groups").filter_map(|entry| Some(entry.ok()?.path().join(name)));
-    let places: Vec<_> = controllers.chain([Path::new("/sys/fs/cgroup").join(name)]).filter(|path| path.is_dir()).collect();
-    assert!(!places.is_empty());
-    places.iter().for_each(|path| fs::remove_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
 }

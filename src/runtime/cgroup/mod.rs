@@ -40,6 +40,9 @@ const LONGEST_KILL: Duration = Duration::from_secs(10);
 /// What the cgroups begin with that ours are made in, unless the user chose another.
 const OURS: &str = "coracle";
 
+/// The attribute of a parent that we have made.
+const MARK: &str = "trusted.coracle.made";
+
 /// A container's cgroup: one directory on v2, one for each hierarchy that is needed on v1 and hybrid hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
@@ -188,17 +191,18 @@ impl Cgroup {
         }
     }
 
-    /// Removes the empty cgroup everywhere; one that is not there is no error. Our own parents go too once they are empty,
-    /// those that the user chose stay.
+    /// Removes the empty cgroup everywhere; one that is not there is no error. Parents that were made for it go too once they
+    /// are empty; those that were there before stay.
     ///
     /// # Errors
     /// Something still lives inside.
     pub fn remove(&self) -> Result<()> {
         for mount in Hierarchies::find().all_mounts() {
             remove_tree(&mount.join(&self.path)).doing(|| format!("cannot remove the cgroup {}", mount.join(&self.path).display()))?;
-            for parent in self.path.ancestors().skip(1).filter(|parent| parent.as_os_str().as_encoded_bytes().starts_with(OURS.as_bytes()))
-            {
-                if fs::remove_dir(mount.join(parent)).is_err() {
+            for parent in self.path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+                let directory = mount.join(parent);
+                let is_ours = parent.as_os_str().as_encoded_bytes().starts_with(OURS.as_bytes()) || is_marked(&directory);
+                if !is_ours || fs::remove_dir(directory).is_err() {
                     break;
                 }
             }
@@ -253,7 +257,7 @@ impl Cgroup {
 /// Makes a directory and its parents; a parent may be pruned by another process at any moment, so again until it holds.
 fn make_directory(directory: &Path) -> io::Result<()> {
     for _ in 0..100 {
-        match fs::create_dir_all(directory) {
+        match make_levels(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             made => {
                 made?;
@@ -262,6 +266,29 @@ fn make_directory(directory: &Path) -> io::Result<()> {
         }
     }
     Err(io::Error::from(ErrorKind::NotFound))
+}
+
+/// Makes the levels that are missing, and marks the parents among them as made by us: who removes the last child knows by that
+/// whether to remove the parent.
+fn make_levels(directory: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|level| !level.exists()).collect();
+    for level in missing.iter().rev() {
+        match fs::create_dir(level) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => {
+                made?;
+                if *level != directory {
+                    // Without the mark an empty group stays behind, no more.
+                    let _ = rustix::fs::setxattr(*level, MARK, b"1", rustix::fs::XattrFlags::empty());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_marked(directory: &Path) -> bool {
+    rustix::fs::getxattr(directory, MARK, &mut [0u8; 8][..]).is_ok()
 }
 
 /// Removes a cgroup and those that the container made inside it.

@@ -25,3 +25,9 @@ pub fn limit_of(container: &Container<'_>, controller: &str, names: &[&str]) -> 
     });
     found.trim().to_owned()
 }
+
+/// The control groups of this name at the top of every hierarchy.
+pub fn groups(name: &str) -> Vec<PathBuf> {
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").expect("control groups").filter_map(|entry| Some(entry.ok()?.path().join(name)));
+    hierarchies.chain([PathBuf::from("/sys/fs/cgroup").join(name)]).filter(|path| path.is_dir()).collect()
+}

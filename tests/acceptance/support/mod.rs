@@ -10,6 +10,7 @@ mod resolver;
 mod wait;
 mod world;
 
+pub use cgroup::groups;
 pub use cgroup::limit_of;
 pub use command::Outcome;
 pub use command::Running;
