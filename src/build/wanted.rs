@@ -154,6 +154,8 @@ pub enum Secret {
     File(PathBuf),
     /// A variable of our environment.
     Env(String),
+    /// The thing itself.
+    Value(Vec<u8>),
 }
 
 impl Secret {
@@ -168,6 +170,7 @@ impl Secret {
                 read.map(Some)
             }
             Secret::Env(name) => Ok(std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec)),
+            Secret::Value(value) => Ok(Some(value.clone())),
         }
     }
 }

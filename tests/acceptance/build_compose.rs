@@ -85,3 +85,19 @@ fn what_cannot_be_is_refused_by_name() {
     world.file("compose.yaml", "name: no\nservices:\n  one: { build: . }\n");
     world.run("build --check").exits_with(1).says("one:").says("JSONArgsRecommended");
 }
+
+/// Secrets and arguments used to come from the process' environment only, and not from `.env`.
+#[test]
+fn secrets_and_arguments_come_from_the_projects_environment() {
+    let compose = "name: env\nservices:\n  one: { build: { context: ., args: [FIRST], secrets: [token] } }\nsecrets:\n  token: { environment: TOKEN }\n";
+    let world = World::with_file(compose);
+    world.file(".env", "TOKEN=tuna-sandwich-0815\nFIRST=1\nSECOND=2\n");
+    world.file(
+        "Dockerfile",
+        "FROM busybox\nARG FIRST SECOND\nRUN --mount=type=secret,id=token wc -c </run/secrets/token >/seen; echo $FIRST $SECOND >>/seen\n",
+    );
+    world.run("build --build-arg SECOND").succeeds();
+    assert_eq!(world.coracle("run --rm env-one cat /seen").succeeds().stdout, "18\n1 2\n");
+    let found = world.outside(&["grep", "-rlF", "tuna-sandwich", world.root().to_str().unwrap()]);
+    assert_eq!(found.stdout, "", "{}", found.told());
+}

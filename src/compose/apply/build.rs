@@ -52,7 +52,10 @@ pub fn wanted(project: &Project, (name, image): (&str, &str), manner: &BuildMann
     }
     let (context, dockerfile) = context(project, build)?;
     let mut args = build.args.clone();
-    args.extend(manner.args.clone());
+    // A lone name takes its value from where the project's own variables come from, too.
+    let given =
+        |(name, value): (&String, &Option<String>)| (name.clone(), value.clone().or_else(|| project.environment.get(name).cloned()));
+    args.extend(manner.args.iter().map(given));
     let mut ssh: BTreeMap<String, Vec<PathBuf>> = build.ssh.iter().map(|word| agent(project, word)).collect();
     ssh.extend(manner.ssh.clone());
     let hosts = build.extra_hosts.iter().map(|word| short::extra_host(word)).collect::<Result<_, _>>();
@@ -175,7 +178,10 @@ fn secrets(project: &Project, build: &Build) -> BTreeMap<String, Secret> {
         let id = grant.target.as_ref().filter(|target| !target.is_empty()).unwrap_or(&grant.source);
         let secret = match (&object.file, &object.environment) {
             (Some(file), _) => Secret::File(file.into()),
-            (None, Some(variable)) => Secret::Env(variable.clone()),
+            (None, Some(variable)) => match project.environment.get(variable) {
+                Some(value) => Secret::Value(value.clone().into_bytes()),
+                None => Secret::Env(variable.clone()),
+            },
             (None, None) => return None,
         };
         Some((id.clone(), secret))
