@@ -84,16 +84,19 @@ pub fn flag(key: &str, value: &str) -> Result<bool, String> {
 
 impl Attributes {
     fn read(text: &str) -> Result<Attributes, String> {
+        let fields = fields(text);
+        // The attributes of an unknown type are unknown, too, and that is not the point.
+        match fields.iter().find(|(key, _)| key == "type").and_then(|(_, kind)| kind.as_deref()) {
+            Some("registry" | "local" | "inline") => {}
+            None | Some("") => return Err("type is required: registry, local or inline".to_owned()),
+            Some(other) => return Err(format!("caches of the type `{other}` are not known here: there are registry, local and inline")),
+        }
         let mut attributes = Attributes::default();
-        for (key, value) in fields(text) {
+        for (key, value) in fields {
             let value = value.ok_or_else(|| format!("`{key}` is no pair NAME=VALUE"))?;
             attributes.set(&key, value)?;
         }
-        match attributes.kind.as_str() {
-            "registry" | "local" | "inline" => Ok(attributes),
-            "" => Err("type is required: registry, local or inline".to_owned()),
-            other => Err(format!("caches of the type `{other}` are not known here: there are registry, local and inline")),
-        }
+        Ok(attributes)
     }
 
     fn set(&mut self, key: &str, value: String) -> Result<(), String> {
@@ -199,6 +202,6 @@ mod tests {
         let cache = CacheOptions { is_whole: true, packing, ignores_errors: true };
         let text = "type=local,dest=d,mode=max,compression=zstd,compression-level=3,ignore-error=true";
         assert_eq!(CacheTo::read(text), Ok(CacheTo::Local { directory: "d".into(), tag: "latest".to_owned(), cache }));
-        assert!(CacheTo::read("type=s3,bucket=b").is_err());
+        assert!(CacheTo::read("type=s3,bucket=b").unwrap_err().contains("type `s3`"));
     }
 }

@@ -33,6 +33,14 @@ impl<'a> Draft<'a> {
         Ok(Draft(draft))
     }
 
+    /// Removes what was written so far, at once and not by way of the trash: a disk that it filled has room when the user hears of it.
+    pub(super) fn empty(&self) {
+        for directory in [self.upper(), self.work()] {
+            // What resists goes with the rest.
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+
     pub(super) fn upper(&self) -> PathBuf {
         self.0.path().join("upper")
     }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::io::BufRead;
 use std::io::BufReader;
-use std::io::BufWriter;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -18,6 +17,7 @@ use sha2::Sha256;
 
 use crate::build::LayoutForm;
 use crate::build::Output;
+use crate::build::arriving::Arriving;
 use crate::build::context;
 use crate::build::copy::CopyFault;
 use crate::build::copy::Writer;
@@ -120,19 +120,13 @@ fn layout_of(scene: &Scene<'_>, (layout, form): (Layout, LayoutForm), dest: &Pat
     match form {
         LayoutForm::Directory => image::write_layout(scene.home, bundle, layout, dest),
         LayoutForm::Archive => {
-            let mut out = BufWriter::with_capacity(1 << 20, create(dest)?);
-            let written = image::write_layout_archive(scene.home, bundle, layout, &mut out)?;
-            out.flush().doing(|| format!("cannot write {}", dest.display()))?;
+            let cannot = || format!("cannot write {}", dest.display());
+            let mut out = Arriving::begin(dest)?;
+            let written = image::write_layout_archive(scene.home, bundle, layout, &mut out).map_err(|failure| failure.within(cannot()))?;
+            out.end().doing(cannot)?;
             Ok(written)
         }
     }
-}
-
-fn create(dest: &Path) -> Result<File> {
-    if let Some(parent) = dest.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).doing(|| format!("cannot make {}", parent.display()))?;
-    }
-    File::create(dest).doing(|| format!("cannot write {}", dest.display()))
 }
 
 /// Copies the files of the root; they are the user's then.
@@ -203,7 +197,7 @@ fn list(directory: &Path, prefix: &str, subjects: &mut Vec<Value>) -> io::Result
 /// Writes the files of the roots as one archive, each platform's in a directory of its own if there are several.
 fn tar(scene: &Scene<'_>, all: &[Delivery<'_>], (dest, split): (&Path, bool)) -> Result<()> {
     let cannot = || format!("cannot write {}", dest.display());
-    let mut out = BufWriter::with_capacity(1 << 20, create(dest)?);
+    let mut out = Arriving::begin(dest)?;
     let as_it_is = all.first().filter(|one| all.len() == 1 && !split && one.said.is_empty());
     if let Some(one) = as_it_is {
         if one.image.chain.paths().is_empty() {
@@ -214,7 +208,7 @@ fn tar(scene: &Scene<'_>, all: &[Delivery<'_>], (dest, split): (&Path, bool)) ->
             let directory = files.tree.root.open(Path::new(""), OFlags::RDONLY | OFlags::DIRECTORY).doing(cannot)?;
             image::write_archive(Archived::Content(directory), &mut out).doing(cannot)?;
         }
-        return out.flush().doing(cannot);
+        return out.end().doing(cannot);
     }
     // The archive's writer knows one tree; so the trees become one, which the disk has room for as it had for the layers.
     let draft = Draft::begin(scene.home)?;
@@ -224,5 +218,5 @@ fn tar(scene: &Scene<'_>, all: &[Delivery<'_>], (dest, split): (&Path, bool)) ->
     }
     let directory = File::open(draft.files()).doing(cannot)?;
     image::write_archive(Archived::Content(directory.into()), &mut out).doing(cannot)?;
-    out.flush().doing(cannot)
+    out.end().doing(cannot)
 }

@@ -16,6 +16,7 @@
 //! ```
 
 mod agent;
+mod arriving;
 mod caches;
 mod chain;
 mod changes;
@@ -51,6 +52,7 @@ mod platform;
 mod provenance;
 mod questions;
 mod records;
+mod refusals;
 mod remote;
 mod root;
 mod sbom;
@@ -60,6 +62,7 @@ mod stubs;
 mod supplies;
 mod transfer;
 mod tree;
+mod turn;
 mod unpack;
 mod values;
 mod wanted;
@@ -113,6 +116,8 @@ pub trait Watch: crate::image::Watch {
     fn output(&self, number: usize, line: &[u8]);
     /// It ended well.
     fn ended(&self, number: usize);
+    /// It did not, and this is why, in one line.
+    fn broke(&self, number: usize, reason: &str);
     /// A step failed, and the terminal is somebody else's from now on; the text is said before.
     fn handed_over(&self, text: &str);
     /// The result is going to a registry, under this name.

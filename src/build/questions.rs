@@ -240,6 +240,7 @@ mod tests {
         fn cached(&self, _number: usize) {}
         fn output(&self, _number: usize, _line: &[u8]) {}
         fn ended(&self, _number: usize) {}
+        fn broke(&self, _number: usize, _reason: &str) {}
         fn pushing(&self, _name: &str) {}
     }
 

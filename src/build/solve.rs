@@ -38,13 +38,13 @@ use crate::build::steps::Origin;
 use crate::build::steps::SourceKind;
 use crate::build::steps::Step;
 use crate::build::steps::Work;
+use crate::build::turn::Bell;
 use crate::build::whole::Scene;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::image;
 use crate::place::Home;
-use crate::state::Lock;
 
 /// What a stage begins on.
 #[derive(Debug, Clone)]
@@ -103,6 +103,8 @@ pub(super) struct Solver<'a> {
     context: OnceLock<Arc<Files>>,
     failed: Mutex<Option<Failure>>,
     stopped: AtomicBool,
+    /// Wakes those who wait for what another build does.
+    pub(super) bell: Bell,
     pub(super) reins: Reins,
     /// Layers that something stands on.
     used: Mutex<BTreeSet<PathBuf>>,
@@ -133,6 +135,7 @@ impl<'a> Solver<'a> {
             context: OnceLock::new(),
             failed: Mutex::new(None),
             stopped: AtomicBool::new(false),
+            bell: Bell::default(),
             reins: Reins::default(),
             used: Mutex::default(),
         }
@@ -200,6 +203,7 @@ impl<'a> Solver<'a> {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.reins.drop_all();
+        self.bell.ring();
     }
 
     /// Whether somebody has removed an image whose layers this build stands on.
@@ -238,7 +242,8 @@ impl<'a> Solver<'a> {
             if self.is_stopped() {
                 return Ok(None);
             }
-            let Some(done) = self.step(*number, (step, task.fresh), &chain)? else { return Ok(None) };
+            let done = self.step(*number, (step, task.fresh), &chain);
+            let Some(done) = done.inspect_err(|failure| self.watch.broke(*number, failure.what()))? else { return Ok(None) };
             chain = chain.with(self.home, &done.record.layer);
             steps.push(done);
             locked(&self.used).extend(chain.paths().last().cloned());
@@ -256,7 +261,7 @@ impl<'a> Solver<'a> {
             return Ok(Some(Done { key, record }));
         }
         // Two builds that come to the same step at once do it once. Nothing below waits for another stage.
-        let _turn = Lock::alone(self.home, &format!("build-{}", &key[..4]))?;
+        let Some(_turn) = self.bell.lock(self.home, &format!("build-{}", &key[..4]))? else { return Ok(None) };
         let found = self.known(&key, fresh).or_else(|| if self.is_anew(fresh) { None } else { self.caches.find(&key, &step.shown) });
         if let Some(record) = found {
             records::note_step(self.home, &key, self.begun);
@@ -264,12 +269,12 @@ impl<'a> Solver<'a> {
             return Ok(Some(Done { key, record }));
         }
         let draft = Draft::begin(self.home)?;
-        let finished = match &step.work {
-            Work::Transfer(work) => self.transfer(step, work, chain, &draft)?,
-            Work::Directory(work) => self.directory(step, work, chain, &draft)?,
-            Work::Run(work) => self.run(number, (step, work), chain, &draft)?,
+        let worked = match &step.work {
+            Work::Transfer(work) => self.transfer(step, work, chain, &draft),
+            Work::Directory(work) => self.directory(step, work, chain, &draft),
+            Work::Run(work) => self.run(number, (step, work), chain, &draft),
         };
-        if !finished {
+        if !worked.inspect_err(|_| draft.empty())? {
             return Ok(None);
         }
         if let Some(epoch) = self.epoch.filter(|_| self.wanted.rewrite_timestamps) {

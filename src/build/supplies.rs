@@ -149,7 +149,8 @@ impl Solver<'_> {
         }
         let locked = names.iter().filter(|(index, _)| work.mounts[**index].mount.sharing == Some(Sharing::Locked));
         for name in locked.map(|(_, name)| name).collect::<BTreeSet<_>>() {
-            supplies.locks.push(Lock::alone(self.home, &mount_lock(name))?);
+            let Some(lock) = self.bell.lock(self.home, &mount_lock(name))? else { return Ok(None) };
+            supplies.locks.push(lock);
         }
         Ok(Some(names))
     }

@@ -28,6 +28,7 @@ use crate::build::lint::rules;
 use crate::build::plan::Attempt;
 use crate::build::plan::Plan;
 use crate::build::platform::Platform;
+use crate::build::refusals;
 use crate::build::remote::Remotes;
 use crate::build::values;
 use crate::build::values::Variables;
@@ -82,6 +83,7 @@ pub(super) fn build_upon(
     (held, numbered): (BTreeMap<String, Chain>, &AtomicUsize),
 ) -> Result<Built> {
     let platforms = platforms(wanted)?;
+    refusals::refuse(home, wanted)?;
     draft::sweep(home, |id, files| {
         // It is only rubbish that is taken away here; what resists is met again by the next build.
         let _ = worker::clean(home, id, files);

@@ -86,7 +86,7 @@ pub struct Command {
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = spelling::ulimit)]
     ulimit: Vec<(String, u64, u64)>,
     /// The cgroup to put RUN below
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = words::cgroup_parent)]
     cgroup_parent: Option<String>,
     #[command(flatten)]
     going: Going,

@@ -99,3 +99,23 @@ fn locked_cache_mounts_wait_in_one_order() {
     eventually(seconds(30), || if log(&world).len() == 6 { Ok(()) } else { Err(format!("{:?} {}", log(&world), build.stderr())) });
     build.ends().succeeds();
 }
+
+/// A stage that waited for what another build held used to be deaf: the build stayed until the other had ended.
+#[test]
+fn a_build_that_waits_for_another_hears_of_its_own_failure() {
+    let world = World::new();
+    let mount = "--mount=type=cache,sharing=locked,id=held,target=/held";
+    world.file("Dockerfile", &format!("FROM busybox\nRUN {mount} sleep 1005\n"));
+    world.file(
+        "waits",
+        &format!("FROM busybox AS mount\nRUN {mount} true\nFROM busybox AS step\nRUN {mount} sleep 1005\nFROM busybox AS broken\nRUN sleep 1; exit 7\nFROM busybox\nCOPY --from=mount / /\nCOPY --from=step / /\nCOPY --from=broken / /\n"),
+    );
+    let holder = world.start("build -q .");
+    comes(&world, "sleep 1005");
+    let told = world.start("build -q -f waits .").ends().exits_with(1);
+    assert!(told.stderr.contains("exit code: 7"), "{}", told.told());
+    comes(&world, "sleep 1005");
+    world.cut(&holder);
+    holder.ends();
+    eventually(seconds(30), || world.left());
+}

@@ -13,6 +13,7 @@ mod build_compose;
 mod build_devices;
 mod build_limit;
 mod build_outputs;
+mod build_refused;
 mod build_rights;
 mod build_sources;
 mod carried_content;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::build::Secret;
 use crate::build::fields;
+use crate::compose::short;
 
 /// Reads `id=token,src=token.txt` or `id=token,env=TOKEN`; without a source it is the variable of that name, or the file.
 pub fn secret(text: &str) -> Result<(String, Secret), String> {
@@ -59,6 +60,11 @@ pub fn right(text: &str) -> Result<String, String> {
         _ if text.starts_with("device=") => Ok(text.to_owned()),
         _ => Err("the rights are network.host, security.insecure and device[=NAME]".to_owned()),
     }
+}
+
+/// Reads the path of a control group that others are made below.
+pub fn cgroup_parent(text: &str) -> Result<String, String> {
+    short::cgroup_parent(text).map(|()| text.to_owned())
 }
 
 #[cfg(test)]

@@ -86,9 +86,12 @@ impl BuildWatch {
     /// Shows the output of the steps that did not end, for a terminal has seen only its last lines.
     pub fn failed(&self) {
         self.stop();
-        for step in self.steps().0.values_mut().filter(|step| !step.over) {
+        for (number, step) in self.steps().0.iter_mut().filter(|(_, step)| !step.over) {
             step.over = true;
             step.clear_lines();
+            if self.progress.style() == Style::Raw {
+                step.complete(&self.number(*number), ("error", json!("context canceled")));
+            }
             if let Some(bar) = &step.bar {
                 self.progress.settle(bar, "✘", format!("{}  {}", step.text, elapsed(step.begun.elapsed())));
                 step.output.iter().for_each(|line| self.progress.say(&format!("   | {line}")));
@@ -141,14 +144,8 @@ impl BuildWatch {
         step.clear_lines();
         let time = elapsed(step.begun.elapsed());
         match (&step.bar, self.progress.style()) {
-            (_, Style::Raw) => {
-                let mut vertex = step.vertex(&self.number(number));
-                vertex["completed"] = json!(units::now());
-                if !word.is_empty() {
-                    vertex["cached"] = json!(true);
-                }
-                raw(&json!({ "vertexes": [vertex] }));
-            }
+            (_, Style::Raw) if word.is_empty() => step.complete(&self.number(number), ("", json!(null))),
+            (_, Style::Raw) => step.complete(&self.number(number), ("cached", json!(true))),
             (Some(bar), _) => self.progress.settle(bar, "✔", format!("{word} {}  {time}", step.text).trim_start().to_owned()),
             (None, _) if word.is_empty() => self.progress.say(&format!("{} DONE {time}\n", self.number(number))),
             (None, _) => self.progress.say(&format!("{} {word}\n", self.number(number))),
@@ -188,6 +185,16 @@ impl Step {
             bar.set_message(format!("{}  {:.1}s", self.text, self.begun.elapsed().as_secs_f64()));
             bar.tick();
         }
+    }
+
+    /// Says to programs that it is over, and how.
+    fn complete(&self, number: &str, (how, value): (&str, Value)) {
+        let mut vertex = self.vertex(number);
+        vertex["completed"] = json!(units::now());
+        if !how.is_empty() {
+            vertex[how] = value;
+        }
+        raw(&json!({ "vertexes": [vertex] }));
     }
 
     fn clear_lines(&mut self) {
@@ -264,6 +271,22 @@ impl build::Watch for BuildWatch {
 
     fn ended(&self, number: usize) {
         self.end(number, "");
+    }
+
+    fn broke(&self, number: usize, reason: &str) {
+        match self.progress.style() {
+            Style::Raw => {
+                let mut steps = self.steps();
+                let Some(step) = steps.0.get_mut(&number).filter(|step| !step.over) else { return };
+                step.over = true;
+                step.complete(&self.number(number), ("error", json!(reason)));
+            }
+            Style::Plain | Style::Json if self.steps().0.get(&number).is_some_and(|step| !step.over) => {
+                self.progress.say(&format!("{} ERROR: {reason}\n", self.number(number)));
+            }
+            // A terminal is told with the rest; see `failed`.
+            _ => {}
+        }
     }
 
     fn handed_over(&self, text: &str) {
