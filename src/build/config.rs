@@ -1,6 +1,9 @@
 //! The small grammars of an image's configuration: ports of EXPOSE, signals of STOPSIGNAL, Go's way to print lists.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
+
+use regex::Regex;
 
 /// Reads `[[ip:]host:]port[-port][/protocol]` into `port/protocol`, one for each port of the range.
 ///
@@ -50,7 +53,7 @@ pub(super) fn is_signal(text: &str) -> bool {
         "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU",
         "XFSZ", "RTMIN", "RTMAX",
     ];
-    if let Ok(number) = text.parse::<i32>() {
+    if let Ok(number) = text.parse::<i64>() {
         return number != 0;
     }
     let name = text.to_uppercase();
@@ -85,11 +88,20 @@ pub(super) fn go_quoted(text: &str) -> String {
             '\x0c' => out.push_str("\\f"),
             '\x0b' => out.push_str("\\v"),
             c if (c as u32) < 0x20 || c == '\x7f' => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
+            c if c.is_ascii() || is_printed(c) => out.push(c),
+            c if (c as u32) < 0x10000 => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push_str(&format!("\\U{:08x}", c as u32)),
         }
     }
     out.push('"');
     out
+}
+
+/// Go's `unicode.IsPrint` beyond ASCII: letters, marks, numbers, punctuation, symbols.
+fn is_printed(c: char) -> bool {
+    static PRINTED: OnceLock<Option<Regex>> = OnceLock::new();
+    let printed = PRINTED.get_or_init(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").ok());
+    printed.as_ref().is_none_or(|printed| printed.is_match(c.encode_utf8(&mut [0; 4])))
 }
 
 #[cfg(test)]
@@ -110,6 +122,12 @@ mod tests {
             let expected = expected.map(|ports| ports.into_iter().map(str::to_owned).collect()).map_err(str::to_owned);
             assert_eq!(ports(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_not_printed_is_escaped() {
+        let texts = ["é한", "\u{a0}\u{feff}", "\u{e0001}\u{7}"].map(str::to_owned);
+        assert_eq!(go_quoted_list(&texts), r#"["é한" "\u00a0\ufeff" "\U000e0001\a"]"#);
     }
 
     #[test]

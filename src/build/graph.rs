@@ -16,6 +16,7 @@ use crate::build::dockerfile::instruction::From;
 use crate::build::dockerfile::instruction::Instruction;
 use crate::build::dockerfile::instruction::Kind;
 use crate::build::dockerfile::lines::Logical;
+use crate::build::dockerfile::mounts;
 use crate::build::dockerfile::source::Place;
 use crate::build::dockerfile::source::Source;
 use crate::build::dockerfile::source::nearest;
@@ -214,8 +215,10 @@ impl<'a> Graph<'a> {
         self.nodes[index].sources.clear();
         self.nodes[index].reads.clear();
         for (number, command) in commands.iter().enumerate() {
+            let may_count = matches!(command.kind, Kind::Transfer(_));
             for (mount, from, place) in reads_of(command) {
-                match self.find_or_add(&from, place) {
+                let found = if may_count { self.find_or_count(&from, place) } else { Ok(self.find_or_add(&from, place)) };
+                match found {
                     Ok(source) => {
                         self.nodes[index].sources.insert((number, mount), source);
                         self.nodes[index].reads.push((source, place));
@@ -227,7 +230,8 @@ impl<'a> Graph<'a> {
         self.nodes[index].commands = commands;
     }
 
-    fn find_or_add(&mut self, from: &str, place: Place) -> Result<usize, Failure> {
+    /// What a `--from` means: a mount's is a name, a COPY's may be a stage's number.
+    fn find_or_count(&mut self, from: &str, place: Place) -> Result<usize, Failure> {
         let literal = expand_text(from, Rules::new('\\'), &NoValues);
         if literal.as_deref() != Ok(from) {
             let what = "variable expansion is not supported for --from";
@@ -238,16 +242,20 @@ impl<'a> Graph<'a> {
             let found = usize::try_from(number).ok().filter(|number| *number < self.nodes.len());
             return found.ok_or_else(|| self.source.fault(place, format!("invalid stage index {from}")).hint("stages are counted from 0"));
         }
+        Ok(self.find_or_add(from, place))
+    }
+
+    fn find_or_add(&mut self, from: &str, place: Place) -> usize {
         if let Some(index) = self.names.get(&from.to_lowercase()) {
-            return Ok(*index);
+            return *index;
         }
         let base = self.base_of(from);
         let same = |node: &Node| node.commands.is_empty() && node.base == base && node.name == from;
         if let Some(index) = self.nodes.iter().position(same) {
-            return Ok(index);
+            return index;
         }
         self.nodes.push(Node::read_only(from.to_owned(), base, place));
-        Ok(self.nodes.len() - 1)
+        self.nodes.len() - 1
     }
 
     /// Puts a base image's triggers before a stage's own commands.
@@ -363,14 +371,8 @@ fn reads_of(command: &Instruction) -> Vec<(usize, String, Place)> {
     match &command.kind {
         Kind::Transfer(transfer) => transfer.from.iter().map(|from| (0, from.text.clone(), command.place(from))).collect(),
         Kind::Run(run) => {
-            let from = |(number, word): (usize, &Word)| {
-                let value = word.text.split(',').find_map(|field| {
-                    let (key, value) = field.split_once('=')?;
-                    key.eq_ignore_ascii_case("from").then(|| value.to_owned())
-                })?;
-                Some((number, value, command.place(word)))
-            };
-            run.mounts.iter().enumerate().filter_map(from).filter(|(_, from, _)| !from.is_empty()).collect()
+            let from = |(number, word): (usize, &Word)| Some((number, mounts::from(word)?, command.place(word)));
+            run.mounts.iter().enumerate().filter_map(from).collect()
         }
         _ => Vec::new(),
     }

@@ -4,6 +4,9 @@
 //! regex crate. It differs from gitignore: a pattern is anchored at the context, the last one that matches decides, a
 //! file below an ignored directory can come back.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use regex::Regex;
 
 use crate::build::glob;
@@ -185,7 +188,8 @@ fn compile(pattern: &str) -> Option<How> {
                 text.push_str(if c == '*' { "[^/]*" } else { "[^/]" });
                 is_regex = true;
             }
-            '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => text.extend(['\\', c]),
+            // Not `|`, `{` and `}`: moby means to escape them, too, but its table of them has no room for theirs.
+            '.' | '+' | '(' | ')' | '$' => text.extend(['\\', c]),
             '\\' => {
                 text.push('\\');
                 if let Some(escaped) = rest.next() {
@@ -205,12 +209,14 @@ fn compile(pattern: &str) -> Option<How> {
         return Some(how);
     }
     text.push('$');
-    Regex::new(&from_go(&text)).ok().map(How::Regex)
+    Regex::new(&from_go(&text)?).ok().map(How::Regex)
 }
 
 /// Writes one of Go's regular expressions so that the regex crate reads the same in it: classes do not nest, there are
-/// no set operations, an escaped punctuation mark is that mark.
-fn from_go(text: &str) -> String {
+/// no set operations, an escaped punctuation mark is that mark, a brace that begins no repetition is a brace.
+///
+/// None for an escape that Go knows none of.
+fn from_go(text: &str) -> Option<String> {
     let mut out = String::new();
     let mut rest = text.chars().peekable();
     let mut class = false;
@@ -218,8 +224,8 @@ fn from_go(text: &str) -> String {
         match c {
             '\\' => match rest.next() {
                 Some(escaped) if escaped.is_ascii_alphanumeric() => out.extend(['\\', escaped]),
-                Some(escaped) => out.push_str(&regex::escape(escaped.encode_utf8(&mut [0; 4]))),
-                None => out.push('\\'),
+                Some(escaped) if escaped.is_ascii() => out.push_str(&regex::escape(escaped.encode_utf8(&mut [0; 4]))),
+                _ => return None,
             },
             '[' if !class => {
                 class = true;
@@ -234,12 +240,26 @@ fn from_go(text: &str) -> String {
                 class = false;
                 out.push(']');
             }
-            ']' => out.push_str("\\]"),
-            '#' | ' ' => out.push(c),
+            '{' if !class => match repetition(rest.clone()) {
+                Some(counts) => {
+                    out.extend(['{'].into_iter().chain(counts.chars()));
+                    rest.nth(counts.len() - 1);
+                }
+                None => out.push_str("\\{"),
+            },
+            ']' | '}' if !class => out.extend(['\\', c]),
             c => out.push(c),
         }
     }
-    out
+    Some(out)
+}
+
+/// What follows a `{` if it is `2}`, `2,}` or `2,3}`.
+fn repetition(rest: Peekable<Chars<'_>>) -> Option<String> {
+    let text: String = rest.take_while(|c| c.is_ascii_digit() || matches!(c, ',' | '}')).collect();
+    let (counts, _) = text.split_once('}')?;
+    let (least, most) = counts.split_once(',').unwrap_or((counts, ""));
+    (!least.is_empty() && !most.contains(',')).then(|| format!("{counts}}}"))
 }
 
 #[cfg(test)]

@@ -43,9 +43,14 @@ impl Platform {
         }
         let parts: Vec<&str> = text.split('/').collect();
         for (index, part) in parts.iter().enumerate() {
-            // A version of the system may follow it in brackets.
-            let part = if index == 0 { part.split('(').next().unwrap_or_default() } else { part };
-            let good = !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+            let is_word =
+                |part: &str, more: &[char]| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(&c));
+            let good = match (index, part.split_once('(')) {
+                (0, None) => is_word(part, &['_', '-']),
+                // Version and features of the system.
+                (0, Some((os, version))) => is_word(os, &['_', '-']) && version.strip_suffix(')').is_some_and(is_version),
+                _ => is_word(part, &['_', '.', '-']),
+            };
             if !good {
                 return Err(format!("{part:?} is an invalid component of {text:?}"));
             }
@@ -92,6 +97,13 @@ impl Platform {
         let parts = [&self.os, &self.architecture, &self.variant];
         parts.into_iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("/")
     }
+}
+
+/// `10.0.17763+win32k`: characters beyond these are written as `%2F`.
+fn is_version(text: &str) -> bool {
+    let word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '%' | '-'));
+    let escaped = |text: &str| text.split('%').skip(1).all(|text| text.get(..2).is_some_and(|hex| u8::from_str_radix(hex, 16).is_ok()));
+    text.split('+').enumerate().all(|(index, part)| word(part) && escaped(part) && (index == 0 || !part.is_empty()))
 }
 
 fn normal_os(os: &str) -> String {

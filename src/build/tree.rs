@@ -102,7 +102,7 @@ impl Tree {
         let open = self.root.open(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
         for name in names_in(&open)? {
             let path = directory.join(&name);
-            if glob::matches(pattern, &name.to_string_lossy()).unwrap_or(false) && self.is_there(&path)? {
+            if glob::matches(pattern, name.as_encoded_bytes()).unwrap_or(false) && self.is_there(&path)? {
                 found.push(path);
             }
         }

@@ -93,6 +93,11 @@ impl Flags {
         self.find(name).filter(|word| !word.text.is_empty()).cloned()
     }
 
+    /// The value of a flag that must not be empty, None if it is not there.
+    pub fn said(&self, name: &str) -> Option<Word> {
+        self.find(name).cloned()
+    }
+
     /// All values of a flag.
     pub fn values(&self, name: &str) -> Vec<Word> {
         self.values.iter().filter(|(known, _)| known == name).map(|(_, word)| word.clone()).collect()

@@ -101,11 +101,19 @@ impl Logical {
     }
 }
 
+/// No line may be longer, its break counted; one without a break must be shorter.
+const LONGEST_LINE: usize = 65536;
+
 /// Splits a Dockerfile into the lines that hold instructions.
 pub fn split(text: &str) -> Lines {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut physical: Vec<&str> = bare.split_inclusive('\n').collect();
+    let mark = text.len() - bare.len();
+    let length = |number: usize, line: &str| line.len() + if number == 0 { mark } else { 0 } + usize::from(!line.ends_with('\n'));
+    let too_long = physical.iter().enumerate().position(|(number, line)| length(number, line) > LONGEST_LINE);
+    physical.truncate(too_long.unwrap_or(physical.len()));
     let mut splitter = Splitter {
-        physical: text.split_inclusive('\n').collect(),
+        physical,
         next: 0,
         directives: Some(BTreeSet::new()),
         comments: Vec::new(),
@@ -113,6 +121,13 @@ pub fn split(text: &str) -> Lines {
     };
     while splitter.next < splitter.physical.len() {
         splitter.take_one();
+    }
+    if let Some(number) = too_long {
+        splitter.lines.faults.push(LineFault {
+            place: Place { line: number + 1, column: 1, width: 1 },
+            what: format!("dockerfile line greater than max allowed size of {}", LONGEST_LINE - 1),
+            hint: Some("go on in the next line after a `\\`, or COPY the text from a file".to_owned()),
+        });
     }
     splitter.lines
 }
@@ -135,8 +150,9 @@ impl Splitter<'_> {
         let text = line.trim_start();
         let place = Place { line: number, column: line.chars().count() - text.chars().count() + 1, width: text.chars().count() };
         let is_directive = self.directive(text, place);
-        if let Some(comment) = text.strip_prefix('#') {
-            match comment.trim() {
+        if text.starts_with('#') {
+            // Only what stands before all the rest is taken off, so behind a blank the `#` is a part of the comment.
+            match line.chars().skip(1).collect::<String>().trim() {
                 "" => self.comments.clear(),
                 comment if !is_directive => self.comments.push(comment.to_owned()),
                 _ => {}
@@ -324,6 +340,13 @@ mod tests {
         let lines = split("FROM x\n  COPY a \\\n  --b c\n");
         let place = lines.logical[1].place(lines.logical[1].text.find("--b").unwrap(), 3);
         assert_eq!(place, Place { line: 3, column: 3, width: 3 });
+    }
+
+    #[test]
+    fn a_line_has_its_limit() {
+        let line = |length: usize| format!("FROM x\nRUN {}", "a".repeat(length - 4));
+        let faults = |text: &str| split(text).faults.len();
+        assert_eq!((faults(&line(65535)), faults(&(line(65535) + "\n")), faults(&line(65536))), (0, 0, 1));
     }
 
     #[test]

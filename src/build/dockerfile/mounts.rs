@@ -75,16 +75,25 @@ const KEYS: [&str; 19] = [
 /// Checks what can be checked before variables are known.
 ///
 /// # Errors
-/// `from` with a variable.
+/// Quotes that do not fit; `from` with a variable.
 pub fn check(word: &Word) -> Result<(), Fault> {
-    for field in fields(&word.text) {
-        let (key, value) = field.split_once('=').unwrap_or((&field, ""));
-        if key.eq_ignore_ascii_case("from") && value.find('$').is_some_and(|at| at + 1 != value.len()) {
-            let what = format!("'{}' doesn't support variable expansion, define alias stage instead", key.to_lowercase());
-            return Err(Fault::new(word, what).hint("name a stage with `FROM … AS` and mount from it"));
+    for value in froms(&fields(word)?) {
+        if value.find('$').is_some_and(|at| at + 1 != value.len()) {
+            let fault = Fault::new(word, "'from' doesn't support variable expansion, define alias stage instead");
+            return Err(fault.hint("name a stage with `FROM … AS` and mount from it"));
         }
     }
     Ok(())
+}
+
+/// What a mount reads from, if it says so.
+pub fn from(word: &Word) -> Option<String> {
+    let from = froms(&fields(word).ok()?).last()?.to_owned();
+    Some(from).filter(|from| !from.is_empty())
+}
+
+fn froms(fields: &[String]) -> impl DoubleEndedIterator<Item = &str> {
+    fields.iter().filter_map(|field| field.split_once('=')).filter(|(key, _)| key.eq_ignore_ascii_case("from")).map(|(_, value)| value)
 }
 
 /// Reads a mount; `expand` replaces the variables in a value.
@@ -94,7 +103,7 @@ pub fn check(word: &Word) -> Result<(), Fault> {
 pub fn read(word: &Word, expand: &dyn Fn(&str) -> Result<String, String>) -> Result<RunMount, Fault> {
     let mut mount = RunMount::default();
     let mut read_only = None;
-    for field in fields(&word.text) {
+    for field in fields(word)? {
         let outcome = match field.split_once('=') {
             None => bare(&mut mount, &mut read_only, &field),
             Some((key, value)) => expand(value).and_then(|value| set(&mut mount, &mut read_only, &key.to_lowercase(), &value)),
@@ -115,19 +124,46 @@ fn with_hint(word: &Word, what: String, field: &str) -> Fault {
     }
 }
 
-/// The fields of a line of comma separated values.
-fn fields(text: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    for c in text.chars() {
-        match (c, fields.last_mut()) {
-            ('"', _) => quoted = !quoted,
-            (',', _) if !quoted => fields.push(String::new()),
-            (c, Some(field)) => field.push(c),
-            (_, None) => {}
+/// The fields of a line of comma separated values: one that begins with a quote ends with one, `""` in it is a quote.
+fn fields(word: &Word) -> Result<Vec<String>, Fault> {
+    let wrong = |what: &str| Fault::new(word, format!("failed to parse csv mounts: {what}")).hint("write `--mount=type=…,target=/…`");
+    if word.text.is_empty() {
+        return Err(wrong("there is nothing in it"));
+    }
+    let mut fields = Vec::new();
+    let mut rest = word.text.as_str();
+    loop {
+        let Some(quoted) = rest.strip_prefix('"') else {
+            let (field, after) = rest.split_once(',').map_or((rest, None), |(field, after)| (field, Some(after)));
+            if field.contains('"') {
+                return Err(wrong("bare \" in non-quoted field"));
+            }
+            fields.push(field.to_owned());
+            match after {
+                Some(after) => rest = after,
+                None => return Ok(fields),
+            }
+            continue;
+        };
+        let mut field = String::new();
+        rest = quoted;
+        loop {
+            let (text, after) = rest.split_once('"').ok_or_else(|| wrong("a \" is missing"))?;
+            field.push_str(text);
+            let Some(more) = after.strip_prefix('"') else {
+                rest = after;
+                break;
+            };
+            field.push('"');
+            rest = more;
+        }
+        fields.push(field);
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after,
+            None if rest.is_empty() => return Ok(fields),
+            None => return Err(wrong("extraneous \" in field")),
         }
     }
-    fields
 }
 
 fn bare(mount: &mut RunMount, read_only: &mut Option<bool>, field: &str) -> Result<(), String> {
@@ -156,9 +192,9 @@ fn set(mount: &mut RunMount, read_only: &mut Option<bool>, key: &str, value: &st
         "required" | "size" => return Err(misplaced(key, mount.kind)),
         "id" => mount.id = Some(value.to_owned()).filter(|id| !id.is_empty()),
         "sharing" => mount.sharing = Some(sharing_of(value)?),
-        "mode" => mount.mode = Some(u32::from_str_radix(value, 8).map_err(|_| format!("invalid value {value} for mode"))?),
-        "uid" => mount.uid = Some(value.parse().map_err(|_| format!("invalid value {value} for uid"))?),
-        "gid" => mount.gid = Some(value.parse().map_err(|_| format!("invalid value {value} for gid"))?),
+        "mode" => mount.mode = Some(number(value, 8).ok_or_else(|| format!("invalid value {value} for mode"))?),
+        "uid" => mount.uid = Some(number(value, 10).ok_or_else(|| format!("invalid value {value} for uid"))?),
+        "gid" => mount.gid = Some(number(value, 10).ok_or_else(|| format!("invalid value {value} for gid"))?),
         "env" => mount.env = Some(value.to_owned()),
         _ => return Err(format!("unexpected key '{key}' in '{key}={value}'")),
     }
@@ -202,6 +238,11 @@ fn bool_of(key: &str, value: &str) -> Result<bool, String> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
         _ => Err(format!("invalid value for {key}: {value}")),
     }
+}
+
+/// A number without a sign.
+fn number(value: &str, radix: u32) -> Option<u32> {
+    if value.starts_with('+') { None } else { u32::from_str_radix(value, radix).ok() }
 }
 
 fn consistent(mount: &RunMount) -> Result<(), String> {
@@ -248,12 +289,25 @@ mod tests {
         assert!(!mount("type=bind,target=/x,rw").unwrap().read_only);
         assert!(!mount("type=cache,target=/x").unwrap().read_only);
         assert_eq!(mount("type=tmpfs,size=64m,target=/x").unwrap().size, Some(64 << 20));
+        assert_eq!(mount("type=tmpfs,size=1.5 GiB,target=/x").unwrap().size, Some(3 << 29));
+    }
+
+    #[test]
+    fn fields_are_quoted_as_a_whole() {
+        assert_eq!(mount("\"source=a,\"\"b\",target=/x").unwrap().source, "a,\"b");
+        for bad in ["", "target=\"/x\"", "\"target=/x", "\"target=/x\"y"] {
+            assert!(mount(bad).unwrap_err().starts_with("failed to parse csv mounts"), "{bad}");
+        }
+        let text = "from=a,target=/x,\"from=b\"";
+        assert_eq!(from(&Word { text: text.to_owned(), at: 0, len: text.len() }).as_deref(), Some("b"));
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         assert_eq!(mount("foo=bar").unwrap_err(), "unexpected key 'foo' in 'foo=bar'");
         assert_eq!(mount("type=bind,size=3").unwrap_err(), "unexpected key 'size' for mount type 'bind'");
+        assert_eq!(mount("type=cache,uid=+3,target=/x").unwrap_err(), "invalid value +3 for uid");
+        assert!(mount("type=tmpfs,size=64mi,target=/x").is_err());
         assert_eq!(mount("type=secret").unwrap_err(), "invalid secret mount. one of source, target required");
         assert_eq!(mount("type=tmpfs,uid=3").unwrap_err(), "uid not allowed for \"tmpfs\" type mounts");
     }

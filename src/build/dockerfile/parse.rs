@@ -194,21 +194,21 @@ impl Reader<'_> {
                 self.faults.push(fault);
             }
         }
-        let network = match flags.value("network") {
+        let network = match flags.said("network") {
             None => RunNetwork::Default,
-            Some(word) => match word.text.to_lowercase().as_str() {
+            Some(word) => match word.text.as_str() {
                 "default" => RunNetwork::Default,
                 "none" => RunNetwork::None,
                 "host" => RunNetwork::Host,
                 other => {
-                    let fault = Fault::new(&word, format!("unsupported network mode: {other}"));
+                    let fault = Fault::new(&word, format!("invalid network mode {other:?}"));
                     self.faults.push(fault.hint("write `default`, `none` or `host`"));
                     RunNetwork::Default
                 }
             },
         };
-        let insecure = flags.value("security").filter(|word| !word.text.eq_ignore_ascii_case("sandbox"));
-        if let Some(word) = insecure.as_ref().filter(|word| !word.text.eq_ignore_ascii_case("insecure")) {
+        let insecure = flags.said("security").filter(|word| word.text != "sandbox");
+        if let Some(word) = insecure.as_ref().filter(|word| word.text != "insecure") {
             let fault = Fault::new(word, format!("security {:?} is not valid", word.text));
             self.faults.push(fault.hint("write `sandbox` or `insecure`"));
         }

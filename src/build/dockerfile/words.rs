@@ -3,6 +3,8 @@
 //! The rules are those of
 //! <https://github.com/moby/buildkit/blob/v0.26.0/frontend/dockerfile/parser/line_parsers.go>. Nothing is expanded here.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// A stretch of an instruction's text.
@@ -119,7 +121,7 @@ fn json_array(rest: &Word) -> Result<Option<Vec<Word>>, WordFault> {
     if !rest.text.starts_with('[') {
         return Ok(None);
     }
-    let Ok(values) = serde_json::from_str::<Vec<Value>>(&rest.text) else { return Ok(None) };
+    let Ok(values) = serde_json::from_str::<Vec<Value>>(&without_halves(&rest.text)) else { return Ok(None) };
     let strings: Option<Vec<Word>> = values
         .into_iter()
         .map(|value| match value {
@@ -131,12 +133,39 @@ fn json_array(rest: &Word) -> Result<Option<Vec<Word>>, WordFault> {
     strings.map(Some).ok_or(WordFault { at: rest.at, len: rest.len, what: what.to_owned() })
 }
 
+/// Puts U+FFFD in the place of every `\uD800` that is half a character, as Go does; for others that is no JSON.
+fn without_halves(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\u") {
+        return Cow::Borrowed(text);
+    }
+    let unit = |text: &str| text.strip_prefix("\\u")?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let (taken, shown) = match (unit(escape), escape.get(6..).and_then(unit)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, &escape[..12]),
+            (Some(0xd800..=0xdfff), _) => (6, "\\ufffd"),
+            _ => {
+                let taken = escape.chars().take(2).map(char::len_utf8).sum();
+                (taken, &escape[..taken])
+            }
+        };
+        out.push_str(shown);
+        rest = &escape[taken..];
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 fn healthcheck(raw: &mut Raw, rest: &Word) -> Result<(), WordFault> {
-    let end = rest.text.find(char::is_whitespace).unwrap_or(rest.text.len());
+    let is_space = |c: char| c.is_ascii_whitespace() || c == '\x0b';
+    let end = rest.text.find(is_space).unwrap_or(rest.text.len());
     if end == 0 {
         return Ok(());
     }
-    let command = rest.text[end..].trim_start();
+    let command = rest.text[end..].trim_start_matches(is_space);
     maybe_json(raw, &Word::new(command, rest.at + rest.text.len() - command.len()), whole)?;
     raw.args.insert(0, Word::new(&rest.text[..end], rest.at));
     Ok(())
@@ -200,35 +229,42 @@ fn words(rest: &Word, escape: char) -> Vec<Word> {
 }
 
 /// The flags at the beginning of the arguments, and how many bytes they take.
+///
+/// BuildKit reads them byte by byte and takes each for a character: what is beyond ASCII comes out as other letters, and
+/// two bytes of it for blanks. A Dockerfile means the same here.
 fn flags(line: &str, offset: usize, escape: char) -> (Vec<Word>, usize) {
+    let bytes = line.as_bytes();
     let mut flags = Vec::new();
     let mut at = 0;
     loop {
-        at += leading(&line[at..]);
-        if !line[at..].starts_with("--") {
-            return (flags, at);
-        }
-        let (text, len) = flag(&line[at..], escape);
+        at += bytes[at..].iter().take_while(|byte| is_space(**byte)).count();
+        let (text, len) = if bytes[at..].starts_with(b"--") { flag(&bytes[at..], escape) } else { (String::new(), 0) };
         at += len;
-        if text == "--" {
-            return (flags, at);
+        if len == 0 || text == "--" {
+            let end = (at..=line.len()).find(|at| line.is_char_boundary(*at));
+            return (flags, end.unwrap_or(line.len()));
         }
         flags.push(Word { text, at: offset + at - len, len });
     }
 }
 
+/// Go's `unicode.IsSpace` of a byte.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ' | 0x85 | 0xa0)
+}
+
 /// One flag without quotes and escapes, and how many bytes it takes.
-fn flag(line: &str, escape: char) -> (String, usize) {
+fn flag(line: &[u8], escape: char) -> (String, usize) {
     let mut text = String::new();
-    let mut quote: Option<char> = None;
-    let mut chars = line.char_indices();
-    while let Some((at, c)) = chars.next() {
+    let mut quote: Option<u8> = None;
+    let mut bytes = line.iter().enumerate();
+    while let Some((at, &byte)) = bytes.next() {
         match quote {
-            None if c.is_whitespace() => return (text, at),
-            None if c == '\'' || c == '"' => quote = Some(c),
-            Some(open) if c == open => quote = None,
-            _ if c == escape => text.extend(chars.next().map(|(_, escaped)| escaped)),
-            _ => text.push(c),
+            None if is_space(byte) => return (text, at),
+            None if byte == b'\'' || byte == b'"' => quote = Some(byte),
+            Some(open) if byte == open => quote = None,
+            _ if char::from(byte) == escape => text.extend(bytes.next().map(|(_, escaped)| char::from(*escaped))),
+            _ => text.push(char::from(byte)),
         }
     }
     (text, line.len())
@@ -262,5 +298,19 @@ mod tests {
         assert!(cut("CMD [\"a\", \"b\"]", '\\').unwrap().json);
         assert_eq!(args("CMD ['a']"), ["['a']"]);
         assert!(cut("CMD [\"a\", 1]", '\\').is_err());
+    }
+
+    #[test]
+    fn half_a_character_is_a_character_that_is_none() {
+        assert_eq!(args(r#"CMD ["\ud800"]"#), ["\u{fffd}"]);
+        assert_eq!(args(r#"CMD ["\ud83d\ude00\udc00\\ud800\n"]"#), ["\u{1f600}\u{fffd}\\ud800\n"]);
+    }
+
+    #[test]
+    fn flags_are_read_byte_by_byte() {
+        let raw = cut("COPY --from=é --chown=à x /", '\\').unwrap();
+        assert_eq!(raw.flags.iter().map(|word| word.text.as_str()).collect::<Vec<_>>(), ["--from=Ã©", "--chown=Ã"]);
+        assert_eq!(raw.args.iter().map(|word| word.text.as_str()).collect::<Vec<_>>(), ["x", "/"]);
+        assert_eq!(args("HEALTHCHECK CMD \u{a0}x"), ["CMD", "\u{a0}x"]);
     }
 }

@@ -47,6 +47,7 @@ struct Parts<'a> {
     remote: String,
     query: &'a str,
     fragment: &'a str,
+    is_address: bool,
 }
 
 /// Finds out whether a text names a git repository.
@@ -55,11 +56,13 @@ pub(in crate::build) fn read(text: &str) -> Reading {
         return Reading::Other;
     }
     let Some((parts, looks_local)) = parts_of(text) else { return Reading::Other };
-    let (revision, directory) = parts.fragment.split_once(':').unwrap_or((parts.fragment, ""));
+    // `git@host:path` is no address, and nothing in it is escaped.
+    let fragment = if parts.is_address { decoded(parts.fragment) } else { parts.fragment.to_owned() };
+    let (revision, directory) = fragment.split_once(':').unwrap_or((&fragment, ""));
     let mut reference = GitReference {
         remote: parts.remote,
-        revision: decoded(revision),
-        directory: clean(&decoded(directory)),
+        revision: revision.to_owned(),
+        directory: clean(directory),
         looks_local,
         ..GitReference::default()
     };
@@ -72,24 +75,36 @@ pub(in crate::build) fn read(text: &str) -> Reading {
 fn parts_of(text: &str) -> Option<(Parts<'_>, bool)> {
     let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (remote, query) = before.split_once('?').unwrap_or((before, ""));
-    let parts = |remote: &str| Parts { remote: remote.to_owned(), query, fragment };
+    // A `?` with nothing behind it is a part of the name.
+    let mark = if before.ends_with('?') && query.is_empty() { "?" } else { "" };
+    let address = |scheme: &str, rest: &str| Parts { remote: format!("{scheme}{rest}{mark}"), query, fragment, is_address: true };
     if text.starts_with("github.com/") {
-        return Some((parts(remote), true));
+        return Some((address("", remote), true));
     }
     if let Some((scheme, rest)) = remote.split_once("://").filter(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric())) {
         let scheme = scheme.to_ascii_lowercase();
-        let path = rest.split_once('/').map_or("", |(_, path)| path);
-        return match scheme.as_str() {
-            "ssh" | "git" => Some((parts(remote), false)),
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_git = match scheme.as_str() {
+            "ssh" | "git" => true,
             // Everything else behind such an address is a file.
-            "http" | "https" if decoded(path).ends_with(".git") => Some((parts(remote), false)),
-            _ => None,
+            "http" | "https" => decoded(path).ends_with(".git"),
+            _ => false,
         };
+        return (is_git && is_host(host)).then(|| (address(&format!("{scheme}://"), rest), false));
     }
     let (user, rest) = remote.split_once('@')?;
     let (host, _) = rest.split_once(':')?;
     let word = |text: &str, more: char| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == more);
-    (word(user, '_') && word(host, '.')).then(|| (parts(remote), false))
+    let parts = || Parts { remote: remote.to_owned(), query, fragment, is_address: false };
+    (word(user, '_') && word(host, '.')).then(|| (parts(), false))
+}
+
+/// `user:password@host:22`: what stands where the port stands must be one.
+fn is_host(text: &str) -> bool {
+    let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+    let port = behind.rsplit_once(':').map_or("", |(_, port)| port);
+    !host.contains([' ', '%']) && port.chars().all(|c| c.is_ascii_digit())
 }
 
 /// `%41` is `A`.
