@@ -47,7 +47,7 @@ impl Command {
     fn remove(&self, home: &Home, name: &str) -> Result<Gone> {
         // Nothing is held any more when it is removed.
         self.platform.iter().try_for_each(|platform| image::find_for(home, name, Some(platform)).map(drop))?;
-        image::remove(home, name, &|| in_use(home), self.force)
+        image::remove(home, name, &|| container::image_uses(home), self.force)
     }
 }
 

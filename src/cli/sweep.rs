@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::container;
+use crate::image;
 use crate::net;
 use crate::place::Home;
 use crate::state;
@@ -52,6 +54,8 @@ pub fn role(args: &[OsString]) -> Option<ExitCode> {
     let _ = rustix::process::nice(LEISURE); // it is only a courtesy
     let home = Home::at(PathBuf::from(root), PathBuf::from(run));
     look_after_networks(&home);
+    // What cannot be taken away now is met again by the next one.
+    let _ = image::remove_orphans(&home, &|| container::image_uses(&home));
     // What came while another one was about to end is ours.
     while state::has_trash(&home) {
         let Ok(Some(lock)) = Lock::attempt(&home, LOCK) else { break };

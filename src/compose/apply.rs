@@ -359,8 +359,7 @@ fn remove_image(home: &Home, name: &str) -> Result<()> {
     if image::find(home, name)?.is_none() {
         return Ok(());
     }
-    let in_use = || Ok(crate::container::list(home)?.into_iter().flat_map(|container| container.wanted.images()).collect());
-    image::remove(home, name, &in_use, false)?;
+    image::remove(home, name, &|| crate::container::image_uses(home), false)?;
     state::empty_trash(home);
     Ok(())
 }

@@ -188,9 +188,8 @@ impl<'a> Watching<'a> {
         for old in before.iter().filter(|_| leftovers == Leftovers::Removed) {
             let listed = image::list(self.home)?;
             if listed.iter().any(|image| image.id == *old && image.repository == "<none>") {
-                let in_use = || Ok(container::list(self.home)?.into_iter().flat_map(|container| container.wanted.images()).collect());
                 // One that somebody else needs stays.
-                let _ = image::remove(self.home, old, &in_use, false);
+                let _ = image::remove(self.home, old, &|| container::image_uses(self.home), false);
             }
         }
         Ok(())

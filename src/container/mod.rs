@@ -78,6 +78,7 @@ pub use log_options::logging;
 pub use logs::check_logs;
 pub use logs::logs;
 pub use record::find;
+pub use record::image_uses;
 pub use record::list;
 pub use record::state;
 pub use sending::attributes;

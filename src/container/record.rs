@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::image;
 use crate::place::Home;
 use crate::state;
 
@@ -33,6 +34,19 @@ pub fn list(home: &Home) -> Result<Vec<Container>> {
     let mut containers: Vec<Container> = ids(home)?.iter().filter_map(|id| load(home, id).ok().flatten()).collect();
     containers.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     Ok(containers)
+}
+
+/// Which containers need which images.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn image_uses(home: &Home) -> Result<Vec<image::Use>> {
+    let uses = list(home)?.into_iter().flat_map(|container| {
+        let running = state(home, &container.id).is_ok_and(|state| state.is_up());
+        let of = |image| image::Use { image, container: container.id.clone(), running };
+        container.wanted.images().into_iter().map(of).collect::<Vec<_>>()
+    });
+    Ok(uses.collect())
 }
 
 /// Finds a container by name, id or unique beginning of its id.

@@ -93,8 +93,10 @@ pub use pull::pull_locked;
 pub use remove::Gone;
 pub use remove::InUse;
 pub use remove::Removed;
+pub use remove::Use;
 pub use remove::prune;
 pub use remove::remove;
+pub use remove::remove_orphans;
 pub use store::age;
 pub use tar_writer::Archived;
 pub use tar_writer::write_archive;
@@ -309,7 +311,17 @@ pub fn layer_sizes(home: &Home, id: &str) -> Result<Vec<u64>> {
 /// # Errors
 /// The store cannot be read, or the beginning is not unique; an image that is not there is `Ok(None)`.
 pub fn find(home: &Home, name_or_id: &str) -> Result<Option<Image>> {
-    let Some(word) = store::look_up(home, name_or_id)? else { return Ok(None) };
+    let word = match store::look_up(home, name_or_id)? {
+        Some(word) => word,
+        // By its whole id a container finds its image even after the user has removed it.
+        None => match digest::Digest::parse(name_or_id).map(|id| store::find_image(home, id.as_str())) {
+            Ok(record) => match record? {
+                Some(record) => store::Word::Id(record),
+                None => return Ok(None),
+            },
+            Err(_) => return Ok(None),
+        },
+    };
     let hold = store::pin(home, word.id())?;
     // It may have been removed before we held it.
     let Some(record) = store::find_image(home, word.id())? else { return Ok(None) };

@@ -30,14 +30,22 @@ pub struct Gone {
     pub freed: u64,
 }
 
-/// Says which images containers were made from, when nobody can make another one.
-pub type InUse<'a> = &'a dyn Fn() -> Result<Vec<String>>;
+/// A container, and an image that it was made from or has mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    pub image: String,
+    pub container: String,
+    pub running: bool,
+}
+
+/// Says which images containers need, when nobody can make another one.
+pub type InUse<'a> = &'a dyn Fn() -> Result<Vec<Use>>;
 
 /// Removes a name, and with its last name the image, its configuration and the layers no other image has. What takes
 /// room is only out of sight then: [`state::empty_trash`] deletes it.
 ///
-/// The layers of images that containers were made from stay and, without `force`, removing them is refused; so is
-/// removing what another command is at work with.
+/// The rules are Docker's. An image that a running container needs stays, without a name at most; one that only stopped
+/// containers need goes with `force`, and its layers go when the last of them does: see [`remove_orphans`].
 ///
 /// # Errors
 /// No such image; in use.
@@ -56,13 +64,37 @@ pub fn remove(home: &Home, text: &str, in_use: InUse<'_>, force: bool) -> Result
     }
 }
 
+/// Takes away what the user has removed and what only containers kept, where these are gone by now.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub fn remove_orphans(home: &Home, in_use: InUse<'_>) -> Result<()> {
+    if !store::images(home)?.iter().any(|image| image.removed) {
+        return Ok(());
+    }
+    let _lock = store::lock(home)?;
+    let uses = in_use()?;
+    for image in store::images(home)?.iter().filter(|image| image.removed) {
+        if uses.iter().any(|one| one.image == image.id) {
+            continue;
+        }
+        if let Some(_held) = store::unpinned(home, &image.id)? {
+            store::remove_image(home, image)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes the chosen of the images that nobody uses, and leaves the others without a word.
 ///
 /// # Errors
 /// The store cannot be read or written.
 pub fn prune(home: &Home, chosen: &dyn Fn(&Listed) -> bool, in_use: InUse<'_>) -> Result<Gone> {
     let mut all = Gone::default();
-    for listed in store::list(home)?.iter().filter(|listed| chosen(listed)) {
+    // Of one that is used no name goes either.
+    let uses = in_use()?;
+    let is_used = |listed: &&Listed| uses.iter().any(|one| one.image == listed.id);
+    for listed in store::list(home)?.iter().filter(|listed| !is_used(listed) && chosen(listed)) {
         let name = match (listed.repository.as_str(), listed.tag.as_str(), &listed.manifest_digest) {
             ("<none>", ..) => listed.id.clone(),
             (repository, "<none>", Some(digest)) => format!("{repository}@{digest}"),
@@ -99,78 +131,125 @@ fn attempt(home: &Home, text: &str, in_use: InUse<'_>, force: bool) -> Result<At
     let lock = store::lock(home)?;
     let Some(word) = store::look_up(home, text)? else { return Ok(Attempt::Missing) };
     let all: Vec<NameRecord> = store::all_names(home)?.into_iter().filter(|name| name.id == word.id()).collect();
-    let names = match &word {
-        Word::Name(name) => names_that_go(name, &all),
-        Word::Id(_) => all.iter().map(|name| (name.clone(), true)).collect(),
-    };
-    let last = names.iter().all(|(_, goes)| *goes);
+    let fates = fates(text, &word, &all);
+    let last = fates.iter().all(|(_, fate)| *fate == Fate::Goes);
     // Nobody finds the image from here on, so nobody makes a container of it.
     let held = if last { store::unpinned(home, word.id())? } else { None };
     if last && held.is_none() {
         return Ok(Attempt::Held(word.id().to_owned()));
     }
-    let used = in_use()?.iter().any(|id| id == word.id());
-    if let Some(failure) = refusal(&word, &all, (used, force)).filter(|_| last || matches!(word, Word::Id(_))) {
+    let mut uses = in_use()?;
+    uses.retain(|one| one.image == word.id());
+    if let Some(failure) = refusal(&word, &all, (&uses, force)) {
         return Ok(Attempt::Refused(failure));
     }
     let mut gone = Gone::default();
-    for (name, _) in names.iter().filter(|(_, goes)| *goes) {
-        store::remove_name(home, &name.name)?;
-        untagged(name, &mut gone.changes)?;
+    for (name, fate) in &fates {
+        lose(home, name, *fate, &mut gone.changes)?;
     }
-    // The layers of an image that a container was made from must stay; the image then has no name.
+    // One that runs keeps its image, which has no name then.
     if last
-        && !used
+        && !uses.iter().any(|one| one.running)
         && let Some(image) = store::find_image(home, word.id())?
     {
-        deleted(home, &image, &mut gone)?;
+        if uses.is_empty() {
+            deleted(home, &image, &mut gone)?;
+        } else {
+            gone.changes.push(Removed::Deleted(image.id.clone()));
+            store::put_record(home, &ImageRecord { removed: true, ..image })?;
+        }
     }
     drop(lock);
     Ok(Attempt::Done(gone))
 }
 
-/// A name goes alone, unless only names by digest of the same repository would be left.
-fn names_that_go(name: &NameRecord, names: &[NameRecord]) -> Vec<(NameRecord, bool)> {
-    let repository = |record: &NameRecord| Reference::parse(&record.name).map(|name| (name.name(), name.tag.is_some())).unwrap_or_default();
-    let (own, _) = repository(name);
-    let tags_left = names.iter().any(|other| other.name != name.name && repository(other).0 == own && repository(other).1);
-    names
-        .iter()
-        .map(|other| {
-            let (of, is_tag) = repository(other);
-            (other.clone(), other.name == name.name || (of == own && !is_tag && !tags_left))
-        })
-        .collect()
+/// What becomes of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    Goes,
+    /// It stays, and is no longer known to be what a registry calls so.
+    LosesDigest,
 }
 
-/// Why the image must not go, if it must not.
-fn refusal(word: &Word, names: &[NameRecord], (used, force): (bool, bool)) -> Option<Failure> {
+/// What becomes of the image's names when one of them, or the image itself, is removed.
+fn fates(text: &str, word: &Word, names: &[NameRecord]) -> Vec<(NameRecord, Fate)> {
+    let Word::Name(name) = word else { return names.iter().map(|name| (name.clone(), Fate::Goes)).collect() };
+    let (own, _) = repository(name);
+    // By its digest, even if it was found by a tag that has it.
+    let digest = Reference::parse(text).ok().and_then(|reference| reference.digest);
+    let tags_left = names.iter().any(|other| other.name != name.name && repository(other).0 == own && repository(other).1);
+    let fate = |other: &NameRecord| {
+        let (of, is_tag) = repository(other);
+        match &digest {
+            _ if of != own => Fate::Stays,
+            Some(digest) if is_tag && other.digest.as_ref() == Some(digest) => Fate::LosesDigest,
+            Some(digest) if !is_tag && other.name.ends_with(digest) => Fate::Goes,
+            Some(_) => Fate::Stays,
+            // A name goes alone, unless only names by digest of the same repository would be left.
+            None if other.name == name.name || !is_tag && !tags_left => Fate::Goes,
+            None => Fate::Stays,
+        }
+    };
+    names.iter().map(|other| (other.clone(), fate(other))).collect()
+}
+
+/// `docker.io/library/redis`, and whether there is a tag behind it.
+fn repository(record: &NameRecord) -> (String, bool) {
+    Reference::parse(&record.name).map(|name| (name.name(), name.tag.is_some())).unwrap_or_default()
+}
+
+fn lose(home: &Home, name: &NameRecord, fate: Fate, changes: &mut Vec<Removed>) -> Result<()> {
+    match fate {
+        Fate::Stays => Ok(()),
+        Fate::Goes => {
+            store::remove_name(home, &name.name)?;
+            untagged(name, changes)
+        }
+        Fate::LosesDigest => {
+            let reference = Reference::parse(&name.name)?;
+            store::put_name(home, &reference, &name.id, None)?;
+            let digest = name.digest.as_deref().unwrap_or_default();
+            let told = Removed::Untagged(format!("{}@{digest}", reference.familiar_name()));
+            if !changes.contains(&told) {
+                changes.push(told);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Why the image must not go, if it must not: the order and the words are Docker's.
+fn refusal(word: &Word, names: &[NameRecord], (uses, force): (&[Use], bool)) -> Option<Failure> {
+    let id = short(word.id());
+    let cannot = |how: &str| Failure::new(format!("conflict: unable to delete {id} ({how} be forced)"));
+    let by = |one: &Use, state: &str| format!("image is being used by {state} container {}", short(&one.container));
+    if let Word::Name(name) = word {
+        let user = uses.first().filter(|_| !force && is_single(names))?;
+        let text = Reference::parse(&name.name).map_or_else(|_| name.name.clone(), |name| name.familiar());
+        let failure = Failure::new(format!("conflict: unable to remove repository reference \"{text}\" (must force)"));
+        let failure = failure.because(format!("container {} is using its referenced image {id}", short(&user.container)));
+        return Some(failure.hint("remove the container first, or use --force"));
+    }
+    if let Some(user) = uses.iter().find(|one| one.running) {
+        return Some(cannot("cannot").because(by(user, "running")).hint("remove the container first"));
+    }
     if force {
         return None;
     }
-    let id = short(word.id());
-    let Word::Id(_) = word else {
-        let text = match word {
-            Word::Name(name) => Reference::parse(&name.name).map_or_else(|_| name.name.clone(), |name| name.familiar()),
-            Word::Id(image) => image.id.clone(),
-        };
-        let failure = Failure::new(format!("conflict: unable to remove repository reference \"{text}\" (must force)"));
-        let failure = failure.because(format!("container is using its referenced image {id}"));
-        return used.then(|| failure.hint("remove the container first, or use --force"));
-    };
-    if used {
-        let failure = Failure::new(format!("conflict: unable to delete {id} (must be forced)"));
-        return Some(failure.because("image is being used by a container").hint("remove the container first, or use --force"));
+    if !is_single(names) {
+        let failure = cannot("must").because("image is referenced in multiple repositories");
+        return Some(failure.hint("remove the names, or use --force"));
     }
-    let mut repositories: Vec<String> = names.iter().filter_map(|name| Reference::parse(&name.name).ok()).map(|name| name.name()).collect();
-    repositories.sort();
+    let user = uses.first()?;
+    Some(cannot("must").because(by(user, "stopped")).hint("remove the container first, or use --force"))
+}
+
+/// Whether one tag at most means the image, and no digest of another repository does.
+fn is_single(names: &[NameRecord]) -> bool {
+    let mut repositories: Vec<String> = names.iter().map(|name| repository(name).0).collect();
     repositories.dedup();
-    let tags = names.iter().filter(|name| !name.name.contains('@')).count();
-    if repositories.len() > 1 || tags > 1 {
-        let failure = Failure::new(format!("conflict: unable to delete {id} (must be forced)"));
-        return Some(failure.because("image is referenced in multiple repositories").hint("remove the names, or use --force"));
-    }
-    None
+    names.iter().filter(|name| repository(name).1).count() <= 1 && repositories.len() <= 1
 }
 
 fn untagged(name: &NameRecord, removed: &mut Vec<Removed>) -> Result<()> {

@@ -66,6 +66,9 @@ pub(super) struct ImageRecord {
     /// The first of them that can be seen: it, or nothing, hides all below it.
     #[serde(default)]
     pub(super) lowest: usize,
+    /// The user has removed it; it is only here for the containers that were made from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) removed: bool,
 }
 
 /// A name and what it means.
@@ -155,7 +158,7 @@ pub(super) fn image_record(home: &Home, id: &Digest, config: &ImageConfig, layer
             lowest = if layer.opaque_root { at } else { lowest };
         }
     }
-    Ok(ImageRecord { version: VERSION, id: id.to_string(), manifest: None, created: config.created.clone(), size, layers, lowest })
+    Ok(ImageRecord { version: VERSION, id: id.to_string(), manifest: None, created: config.created.clone(), size, layers, lowest, removed: false })
 }
 
 /// Makes a name mean an image.
@@ -245,7 +248,7 @@ pub(super) fn look_up(home: &Home, text: &str) -> Result<Option<Word>> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     let is_hex = !hex.is_empty() && hex.len() <= 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if is_hex && hex.len() == 64 {
-        return Ok(find_image(home, hex)?.map(Word::Id));
+        return Ok(find_image(home, hex)?.filter(|image| !image.removed).map(Word::Id));
     }
     // `sha256:abc` is an id in Docker's eyes, although it has the form of a name with a tag.
     if !text.starts_with("sha256:") {
@@ -283,16 +286,15 @@ fn find_by_beginning(home: &Home, beginning: &str) -> Result<Option<Word>> {
     for entry in entries {
         let name = entry.doing(|| "cannot read the store's images")?.file_name();
         if let Some(hex) = name.to_str().and_then(|name| name.strip_suffix(".json")).filter(|hex| hex.starts_with(beginning)) {
-            found.push(hex.to_owned());
+            found.extend(find_image(home, hex)?.filter(|image| !image.removed));
         }
     }
-    match &found[..] {
-        [] => Ok(None),
-        [one] => Ok(find_image(home, one)?.map(Word::Id)),
-        many => Err(Failure::new(format!("cannot tell which image `{beginning}` is"))
-            .because(format!("{} images have an id that begins so", many.len()))
-            .hint("give more digits of the id")),
+    if found.len() > 1 {
+        return Err(Failure::new(format!("cannot tell which image `{beginning}` is"))
+            .because(format!("{} images have an id that begins so", found.len()))
+            .hint("give more digits of the id"));
     }
+    Ok(found.pop().map(Word::Id))
 }
 
 /// Reads the image a record speaks of.
@@ -322,7 +324,7 @@ fn visible(record: &ImageRecord) -> impl Iterator<Item = &String> {
 pub(super) fn list(home: &Home) -> Result<Vec<Listed>> {
     let names = all_names(home)?;
     let mut rows = Vec::new();
-    for image in images(home)? {
+    for image in images(home)?.into_iter().filter(|image| !image.removed) {
         let of_image: Vec<&NameRecord> = names.iter().filter(|name| name.id == image.id).collect();
         let mut row = Listed {
             repository: "<none>".to_owned(),

@@ -4,10 +4,12 @@ use std::fs;
 
 use super::super::Removed;
 use super::super::RootFs;
+use super::super::Use;
 use super::super::commit_image;
 use super::super::commit_layer;
 use super::super::find;
 use super::super::list;
+use super::super::remove_orphans;
 use super::super::tag;
 use super::*;
 
@@ -44,8 +46,13 @@ impl World {
     }
 }
 
-fn remove(home: &Home, name: &str, used: &[String], force: bool) -> Result<Vec<Removed>> {
+fn remove(home: &Home, name: &str, used: &[Use], force: bool) -> Result<Vec<Removed>> {
     super::super::remove(home, name, &|| Ok(used.to_vec()), force).map(|gone| gone.changes)
+}
+
+/// A container that was made from the image.
+fn container(image: &str, running: bool) -> Use {
+    Use { image: image.to_owned(), container: "c".repeat(64), running }
 }
 
 #[test]
@@ -102,14 +109,62 @@ fn what_a_container_uses_is_not_removed() {
     let world = World::new();
     let id = world.image(&["a"]);
     tag(&world.home, &id, "web").unwrap();
-    let used = [id.clone()];
-    for word in ["web", &id] {
-        let refusal = remove(&world.home, word, &used, false).unwrap_err().to_string();
-        assert!(refusal.contains("conflict: unable to"), "{refusal}");
+    for (running, word, force, why) in [
+        (true, "web", false, "(must force)\n  because: container cccccccccccc is using"),
+        (false, "web", false, "(must force)\n  because: container cccccccccccc is using"),
+        (true, &id, false, "(cannot be forced)\n  because: image is being used by running container cccccccccccc"),
+        (true, &id, true, "(cannot be forced)\n  because: image is being used by running container cccccccccccc"),
+        (false, &id, false, "(must be forced)\n  because: image is being used by stopped container cccccccccccc"),
+    ] {
+        let refusal = remove(&world.home, word, &[container(&id, running)], force).unwrap_err().to_string();
+        assert!(refusal.contains(why), "{running} {word} {force}: {refusal}");
     }
-    assert_eq!(remove(&world.home, "web", &used, true).unwrap(), [Removed::Untagged("web:latest".into())]);
-    assert_eq!(find(&world.home, &id).unwrap().unwrap().layers.len(), 1);
+    // One that runs keeps it, without a name.
+    assert_eq!(remove(&world.home, "web", &[container(&id, true)], true).unwrap(), [Removed::Untagged("web:latest".into())]);
     assert_eq!(list(&world.home).unwrap()[0].repository, "<none>");
+}
+
+#[test]
+fn what_only_stopped_containers_use_goes_by_force_and_its_layers_after_them() {
+    let world = World::new();
+    let id = world.image(&["a"]);
+    tag(&world.home, &id, "web").unwrap();
+    let used = [container(&id, false)];
+    let removed = remove(&world.home, &id, &used, true).unwrap();
+    assert_eq!(removed, [Removed::Untagged("web:latest".into()), Removed::Deleted(id.clone())]);
+    assert!(list(&world.home).unwrap().is_empty() && find(&world.home, &id[7..19]).unwrap().is_none());
+    assert_eq!(find(&world.home, &id).unwrap().unwrap().layers.len(), 1, "its container finds it");
+    assert!(remove(&world.home, &id, &used, true).unwrap_err().to_string().contains("no such image"));
+    remove_orphans(&world.home, &|| Ok(used.to_vec())).unwrap();
+    assert_eq!(world.layers(), 1);
+    remove_orphans(&world.home, &|| Ok(Vec::new())).unwrap();
+    assert_eq!(world.layers(), 0);
+    assert!(find(&world.home, &id).unwrap().is_none());
+}
+
+#[test]
+fn one_that_was_removed_is_there_again_when_it_comes_again() {
+    let world = World::new();
+    let id = world.image(&["a"]);
+    remove(&world.home, &id, &[container(&id, false)], true).unwrap();
+    assert!(list(&world.home).unwrap().is_empty());
+    assert_eq!(world.image(&["a"]), id);
+    assert_eq!(list(&world.home).unwrap().len(), 1);
+}
+
+#[test]
+fn a_digest_is_removed_and_the_tag_stays() {
+    let world = World::new();
+    let id = world.image(&["a"]);
+    let digest = Digest::of(b"manifest");
+    for name in ["reg.example/web:1", "reg.example/web:2", "other.example/web:1"] {
+        put_name(&world.home, &Reference::parse(name).unwrap(), &id, Some(&digest)).unwrap();
+    }
+    let exact = format!("reg.example/web@{digest}");
+    assert_eq!(remove(&world.home, &exact, &[], false).unwrap(), [Removed::Untagged(exact.clone())]);
+    assert_eq!(list(&world.home).unwrap().len(), 3);
+    assert!(find(&world.home, &exact).unwrap().is_none() && find(&world.home, "reg.example/web:1").unwrap().is_some());
+    assert!(find(&world.home, &format!("other.example/web@{digest}")).unwrap().is_some());
 }
 
 #[test]
