@@ -1,5 +1,8 @@
 //! How a layer is compressed.
 
+use std::io::BufReader;
+use std::io::Read;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -33,11 +36,37 @@ impl Compression {
     }
 }
 
-/// The name of a compression that layers do not have, if these are its first bytes.
-pub(super) fn foreign(start: &[u8]) -> Option<&'static str> {
+/// A compression that archives may have and layers have not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Foreign {
+    Bzip2,
+    Xz,
+}
+
+impl Foreign {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Foreign::Bzip2 => "bzip2",
+            Foreign::Xz => "xz",
+        }
+    }
+}
+
+/// Which of them it is, if these are its first bytes.
+pub(super) fn foreign(start: &[u8]) -> Option<Foreign> {
     match start {
-        [b'B', b'Z', b'h', ..] => Some("bzip2"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("xz"),
+        [b'B', b'Z', b'h', ..] => Some(Foreign::Bzip2),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some(Foreign::Xz),
         _ => None,
+    }
+}
+
+/// Undoes such a compression of a stream that begins with `start`; others stay.
+pub(super) fn foreign_to_plain<'a>(start: &[u8], whole: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
+    let whole = BufReader::new(whole);
+    match foreign(start) {
+        Some(Foreign::Bzip2) => Box::new(bzip2::bufread::MultiBzDecoder::new(whole)),
+        Some(Foreign::Xz) => Box::new(lzma_rust2::XzReader::new(whole, true)),
+        None => Box::new(whole),
     }
 }

@@ -62,16 +62,15 @@ impl Contents {
             // From where the caller stands, which need not be the beginning.
             let here = input.stream_position().doing(cannot)?;
             let count = input.read_at(&mut start, here).doing(cannot)?;
-            refuse_foreign(&start[..count])?;
-            if here == 0 && Compression::of_start(&start[..count]) == Compression::None {
+            let is_plain = Compression::of_start(&start[..count]) == Compression::None && compression::foreign(&start[..count]).is_none();
+            if here == 0 && is_plain {
                 return Contents::list(input).map_err(unreadable);
             }
         }
         let mut first = Vec::new();
         (&mut input).take(6).read_to_end(&mut first).doing(cannot)?;
-        refuse_foreign(&first)?;
-        let compression = Compression::of_start(&first);
-        let whole = io::Cursor::new(first).chain(input);
+        let whole = compression::foreign_to_plain(&first, io::Cursor::new(first.clone()).chain(input));
+        let compression = if compression::foreign(&first).is_some() { Compression::None } else { Compression::of_start(&first) };
         let mut copy = making::unnamed(home).doing(|| "cannot make a file to keep the archive in")?;
         let copied = keep::plain(whole, compression).and_then(|mut plain| io::copy(&mut plain, &mut copy)).and_then(|_| copy.flush());
         copied.doing(|| "cannot copy the archive to the store")?;
@@ -189,13 +188,4 @@ fn unreadable(error: io::Error) -> Failure {
         return failure.hint("what is wanted is a tar archive of images, as `coracle save` writes it");
     }
     failure
-}
-
-fn refuse_foreign(start: &[u8]) -> Result<()> {
-    match compression::foreign(start) {
-        None => Ok(()),
-        Some(name) => Err(Failure::new("cannot read the archive")
-            .because(format!("it is compressed with {name}; known are gzip and zstd"))
-            .hint(format!("decompress it first: {} -d", if name == "bzip2" { "bzip2" } else { "xz" }))),
-    }
 }

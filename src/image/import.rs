@@ -1,6 +1,5 @@
 //! Makes an image of a file system that comes as one tar stream.
 
-use std::io::BufReader;
 use std::io::Cursor;
 use std::io::Read;
 use std::sync::atomic::AtomicBool;
@@ -62,11 +61,6 @@ pub(super) fn import(home: &Home, stream: &mut (dyn Read + Send), mut config: Im
 fn decompressed<'a>(stream: &'a mut (dyn Read + Send)) -> Result<Box<dyn Read + Send + 'a>> {
     let mut start = Vec::new();
     stream.take(6).read_to_end(&mut start).doing(|| "cannot read the archive")?;
-    let foreign = compression::foreign(&start);
-    let whole = BufReader::new(Cursor::new(start).chain(stream));
-    Ok(match foreign {
-        Some("bzip2") => Box::new(bzip2::bufread::MultiBzDecoder::new(whole)),
-        Some(_) => Box::new(lzma_rust2::XzReader::new(whole, true)),
-        None => Box::new(whole),
-    })
+    let whole = Cursor::new(start.clone()).chain(stream);
+    Ok(compression::foreign_to_plain(&start, whole))
 }

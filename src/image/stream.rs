@@ -205,8 +205,8 @@ fn inflate_into(source: &mut Source<'_, '_>, sender: &SyncSender<Vec<u8>>) -> io
     source.prime()?;
     let start = source.fill_buf()?;
     let compression = Compression::of_start(start);
-    if let Some(name) = compression::foreign(start) {
-        let why = format!("layers are compressed with gzip or zstd, this one is with {name}");
+    if let Some(foreign) = compression::foreign(start) {
+        let why = format!("layers are compressed with gzip or zstd, this one is with {}", foreign.name());
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
     source.keep(compression);
