@@ -51,6 +51,9 @@ pub struct Inspect {
     /// Taken for Docker's sake: which registries are spoken to without TLS stands in registries.conf
     #[arg(long, hide = true)]
     insecure: bool,
+    /// Each image with its platform and its whole manifest
+    #[arg(short, long)]
+    verbose: bool,
     /// A list and, if there is one, the image of it that is meant
     #[arg(value_name = "MANIFEST", num_args = 1..=2, required = true)]
     names: Vec<String>,
@@ -58,15 +61,18 @@ pub struct Inspect {
 
 impl Inspect {
     fn run(self, lists: &Lists<'_>) -> Outcome {
-        let bytes = lists.inspect(self.names.last().map(String::as_str).unwrap_or_default())?;
-        out::line(&indented(&bytes)?)?;
+        let name = self.names.last().map(String::as_str).unwrap_or_default();
+        let value = match self.verbose {
+            true => lists.inspect_in_full(name)?,
+            false => serde_json::from_slice(&lists.inspect(name)?).doing(|| "cannot understand the manifest")?,
+        };
+        out::line(&indented(&value)?)?;
         Ok(0)
     }
 }
 
 /// As Docker indents a manifest: by tabs.
-fn indented(bytes: &[u8]) -> Result<String> {
-    let value: Value = serde_json::from_slice(bytes).doing(|| "cannot understand the manifest")?;
+fn indented(value: &Value) -> Result<String> {
     let mut text = Vec::new();
     let mut writer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
     value.serialize(&mut writer).doing(|| "cannot write the manifest")?;

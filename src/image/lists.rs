@@ -2,6 +2,8 @@
 //!
 //! One that is being made is a record under `images/lists/`; only `push` puts it where others can see it.
 
+mod verbose;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +41,13 @@ use crate::state::Lock;
 const VERSION: u32 = 1;
 /// No index has more, and every entry is a question to a registry.
 const MOST_ENTRIES: usize = 1000;
+/// What images are for, in Go's words; nobody finds an entry that is for something else.
+const SYSTEMS: [&str; 13] = [
+    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "linux", "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows",
+];
+const ARCHITECTURES: [&str; 14] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm",
+];
 
 /// The lists of a store.
 pub struct Lists<'a> {
@@ -141,6 +150,13 @@ impl<'a> Lists<'a> {
         }
         if !said.os_features.is_empty() {
             entry.platform["os.features"] = json!(said.os_features);
+        }
+        let word = |key: &str| entry.platform[key].as_str().unwrap_or_default().to_owned();
+        let (os, architecture) = (word("os"), word("architecture"));
+        if !SYSTEMS.contains(&os.as_str()) || !ARCHITECTURES.contains(&architecture.as_str()) {
+            return Err(Failure::new(format!("cannot annotate `{source}`"))
+                .because(format!("manifest entry for image has unsupported os/arch combination: {os}/{architecture}"))
+                .hint("use Go's words, such as linux and arm64"));
         }
         self.put(&name, &record)
     }

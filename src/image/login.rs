@@ -86,6 +86,7 @@ fn check(home: &Home, registry: &str, login: Login) -> Result<Option<String>> {
     Err(match last.kind {
         Kind::Denied => failure.hint("check user name and password"),
         Kind::Unreachable | Kind::Silent | Kind::Passing => failure.hint("check the network and the registry's name"),
+        Kind::Certificate => failure.hint(last.certificate_hint(registry)),
         _ => failure,
     })
 }

@@ -155,7 +155,7 @@ pub fn pull_locked(home: &Home, (name, digest): (&str, &str), platform: Option<&
 /// Hands the manifest or index that a name means in its registry to `receive`, with the repository it came from.
 pub(super) fn with_manifest<T>(home: &Home, name: &Reference, watch: &dyn Watch, receive: &Receive<'_, T>) -> Result<T> {
     let pull = Pull { home, name: name.clone(), platform: Platform::of_host(), strict: false, watch };
-    pull.ask_registries(receive)
+    pull.ask_each(receive).map_err(|failure| failure.within(format!("cannot read the manifest `{name}`")))
 }
 
 /// Looks at an image in its registry, whether it is here or not; no layer is fetched.
@@ -196,6 +196,10 @@ impl Pull<'_> {
     }
 
     fn ask_registries<T>(&self, receive: &Receive<'_, T>) -> Result<T> {
+        self.ask_each(receive).map_err(|failure| failure.within_pull(&self.name))
+    }
+
+    fn ask_each<T>(&self, receive: &Receive<'_, T>) -> Result<T> {
         let endpoints = Rules::load(self.home)?.endpoints(&self.name)?;
         let session = Session::begin(self.home)?;
         let _arriving = store::arriving(self.home)?;
@@ -211,7 +215,7 @@ impl Pull<'_> {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Failure::new(format!("cannot pull `{}`", self.name))).within_pull(&self.name))
+        Err(last.unwrap_or_else(|| Failure::new("there is nobody to ask")))
     }
 
     fn ask<T>(&self, session: &Session, endpoint: &Endpoint, receive: &Receive<'_, T>) -> Result<T> {
@@ -260,7 +264,7 @@ impl Pull<'_> {
                 .hint("check the network, or name a mirror in registries.conf"),
             Kind::Certificate => Failure::new(format!("cannot trust the registry {registry}"))
                 .because(&trouble.text)
-                .hint(format!("put its authority's certificate into /etc/docker/certs.d/{registry}/ca.crt")),
+                .hint(trouble.certificate_hint(registry)),
             Kind::Mismatch => Failure::new(format!("cannot trust what {registry} sent")).because(&trouble.text),
             Kind::Passing | Kind::Other => {
                 Failure::new(format!("cannot get the manifest of {name} from {registry}")).because(&trouble.text)

@@ -132,7 +132,7 @@ fn refused(endpoint: &Endpoint, trouble: &Trouble) -> Failure {
         }
         Kind::Certificate => {
             let failure = Failure::new(format!("cannot trust the registry {registry}")).because(&trouble.text);
-            failure.hint(format!("put its authority's certificate into /etc/docker/certs.d/{registry}/ca.crt"))
+            failure.hint(trouble.certificate_hint(registry))
         }
         Kind::Mismatch | Kind::Other => Failure::new(format!("the registry {registry} refuses")).because(&trouble.text),
     }

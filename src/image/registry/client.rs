@@ -28,8 +28,8 @@ use crate::state;
 use crate::sys::environment;
 
 /// A registry that sends nothing for so long is taken for dead.
-const SILENCE: Duration = Duration::from_secs(20);
-const CONNECT: Duration = Duration::from_secs(15);
+pub(super) const SILENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+pub(super) const CONNECT: Duration = Duration::from_secs(15);
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

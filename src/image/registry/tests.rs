@@ -248,6 +248,36 @@ fn a_cut_blob_is_gone_on_with() {
     assert_eq!((asked.len(), asked[1].header("range")), (2, Some("bytes=40000-")));
 }
 
+/// Begins a blob and then sends nothing more, for as long as anybody may wait.
+fn stall(to: &mut TcpStream, head: &str, sent: &[u8]) {
+    let _ = write!(to, "HTTP/1.1 {head}\r\n\r\n");
+    let _ = to.write_all(sent);
+    let _ = to.read(&mut [0; 1]);
+}
+
+#[test]
+fn a_blob_that_stalls_is_asked_for_again_from_there() {
+    let blob: Vec<u8> = (0..100_000u32).map(|number| number as u8).collect();
+    let (copy, count) = (blob.clone(), AtomicUsize::new(0));
+    let server = Server::start(move |asked, to| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => stall(to, &format!("200 OK\r\nContent-Length: {}", copy.len()), &copy[..40_000]),
+        _ => send_range(asked, to, &copy),
+    });
+    let (_directory, session) = session();
+    assert!(download(&remote(&session, &server, Access::Pull, Login::Anonymous), &blob).unwrap() == blob);
+    let asked = server.asked();
+    assert_eq!((asked.len(), asked[1].header("range")), (2, Some("bytes=40000-")));
+}
+
+#[test]
+fn a_blob_that_stalls_every_time_is_given_up() {
+    let server = Server::start(|_, to| stall(to, "200 OK\r\nContent-Length: 5000", b"beginning"));
+    let (_directory, session) = session();
+    let trouble = download(&remote(&session, &server, Access::Pull, Login::Anonymous), &[7; 5000]).unwrap_err();
+    assert_eq!((trouble.kind, trouble.text.as_str()), (Kind::Silent, "it has sent nothing for 1 s"));
+    assert!(server.asked().len() < 5, "it was asked {} times", server.asked().len());
+}
+
 #[test]
 fn a_slow_connection_is_helped_by_others() {
     let blob: Vec<u8> = (0..24_000_000u32).map(|number| (number % 251) as u8).collect();

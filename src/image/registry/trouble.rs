@@ -11,6 +11,8 @@ use reqwest::header::HeaderMap;
 use reqwest::header::RETRY_AFTER;
 
 use super::Answer;
+use super::client::CONNECT;
+use super::client::SILENCE;
 
 /// Longer complaints are not meant for people.
 const LONGEST_COMPLAINT: usize = 64 << 10;
@@ -51,6 +53,17 @@ impl Trouble {
     /// Whether the same request may be answered well at another time.
     pub fn is_of_the_network(&self) -> bool {
         matches!(self.kind, Kind::Passing | Kind::Silent | Kind::Unreachable)
+    }
+}
+
+impl Trouble {
+    /// What can be done about a certificate of this registry that is not good.
+    pub fn certificate_hint(&self, registry: &str) -> String {
+        let place = format!("/etc/docker/certs.d/{registry}");
+        if self.text.contains("client certificate") {
+            return format!("put it and its key into {place} as client.cert and client.key");
+        }
+        format!("put its authority's certificate into {place}/ca.crt")
     }
 }
 
@@ -138,6 +151,9 @@ pub fn of_request(error: &reqwest::Error) -> Trouble {
             "it does not speak TLS; if it is to be trusted, name it with `insecure = true` in registries.conf",
         );
     }
+    if ["CertificateRequired", "BadCertificate", "AccessDenied"].iter().any(|alert| text.contains(&format!("alert: {alert}"))) {
+        return Trouble::new(Kind::Certificate, format!("it wants a client certificate that it knows ({text})"));
+    }
     let kind = if error.is_timeout() && !error.is_connect() {
         Kind::Silent
     } else if text.contains("certificate") || text.contains("UnknownIssuer") || text.contains("CertNotValid") {
@@ -149,7 +165,27 @@ pub fn of_request(error: &reqwest::Error) -> Trouble {
     } else {
         Kind::Passing
     };
-    Trouble::new(kind, text)
+    Trouble::new(kind, worded(error, text))
+}
+
+/// What was waited for, whose name it was, and whether a proxy is meant: the cause alone does not say it.
+fn worded(error: &reqwest::Error, deepest: String) -> String {
+    let links: Vec<String> = std::iter::successors(error.source(), |link| (*link).source()).map(ToString::to_string).collect();
+    let has = |text: &str| links.iter().any(|link| link.contains(text));
+    if has("proxy authorization required") {
+        return "the proxy wants another user and password than the environment gives it".to_owned();
+    }
+    if has("tunnel error: unsuccessful") {
+        return "the proxy refuses to connect us".to_owned();
+    }
+    let text = match deepest.split_once("Name(\"").and_then(|(_, rest)| rest.split_once("\")")) {
+        Some((name, _)) if has("dns error") => format!("no name server knows `{}`", name.trim_end_matches('.')),
+        _ if has("dns error") => format!("no name server answers: {deepest}"),
+        _ if error.is_timeout() && error.is_connect() => format!("nobody has answered in {} s", CONNECT.as_secs()),
+        _ if error.is_timeout() => format!("it has sent nothing for {} s", SILENCE.as_secs()),
+        _ => deepest,
+    };
+    if has("tunnel error") { format!("the proxy cannot be used: {text}") } else { text }
 }
 
 /// The cause at the bottom of a chain of errors, which is the only one that says something.
