@@ -3,11 +3,13 @@
 //! Read are `/etc/coracle/registries.conf`, `registries.conf` in our root directory and
 //! `$XDG_CONFIG_HOME/coracle/registries.conf`; a later file replaces an earlier one's rule for the same prefix.
 //! A file that `CORACLE_REGISTRIES_CONF` names is read instead of them all.
-//! The form is that of containers-registries.conf(5), version 2, as far as
-//! `[[registry]] prefix location insecure blocked` and `[[registry.mirror]] location insecure` go.
+//! The form is that of containers-registries.conf(5), version 2: `[[registry]]` with prefix (`*.example.com`, too),
+//! location, insecure, blocked and mirror-by-digest-only, `[[registry.mirror]]` with location, insecure and
+//! pull-from-mirror, and `[aliases]`. What else is in it is refused: a name without a registry is always the Hub's here.
 //! Of `daemon.json` (in `/etc/docker`, `/etc/coracle` and `$XDG_CONFIG_HOME/docker`) these are heeded:
 //! `registry-mirrors`, which are the Hub's, and `insecure-registries`. A rule of ours is stronger.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
@@ -48,9 +50,14 @@ pub(super) enum Trust {
 
 /// The rules of all files, the later file's last.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Rules {
-    #[serde(default)]
     registry: Vec<Rule>,
+    /// What a name without a registry stands for.
+    aliases: BTreeMap<String, String>,
+    unqualified_search_registries: Vec<String>,
+    /// Of no meaning where nothing is searched.
+    short_name_mode: String,
     #[serde(skip)]
     daemon: Daemon,
 }
@@ -64,20 +71,32 @@ struct Daemon {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Rule {
     prefix: String,
     location: String,
     insecure: bool,
     blocked: bool,
+    mirror_by_digest_only: bool,
     mirror: Vec<Mirror>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Mirror {
     location: String,
     insecure: bool,
+    pull_from_mirror: Which,
+}
+
+/// Which names are asked for at a mirror.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Which {
+    #[default]
+    All,
+    DigestOnly,
+    TagOnly,
 }
 
 impl Rules {
@@ -110,24 +129,42 @@ impl Rules {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Rules> {
-        toml::from_str(text).map_err(|error| {
+        let rules: Rules = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             Failure::new(format!("cannot understand {}, line {line}", path.display())).because(error.message())
-        })
+        })?;
+        if let Some(other) = rules.unqualified_search_registries.iter().find(|registry| *registry != "docker.io") {
+            return Err(Failure::new(format!("cannot obey {}", path.display()))
+                .because(format!("`unqualified-search-registries` has `{other}`; a name without a registry is the Hub's here"))
+                .hint("write `[[registry]]` with prefix \"docker.io/library\" and another location, or `[aliases]`, and leave it out"));
+        }
+        if let Some(bad) = rules.registry.iter().find(|rule| rule.key().starts_with("*.") && !rule.location.is_empty()) {
+            return Err(Failure::new(format!("cannot obey {}", path.display()))
+                .because(format!("the prefix `{}` stands for many registries, and `location` for one", bad.key())));
+        }
+        Ok(rules)
     }
 
     fn add(&mut self, later: Rules) {
         self.registry.retain(|old| !later.registry.iter().any(|new| new.key() == old.key()));
         self.registry.extend(later.registry);
+        self.aliases.extend(later.aliases);
+    }
+
+    /// The place a name means, `registry.example/a/b`.
+    fn meant(&self, name: &Reference) -> String {
+        let whole = name.name();
+        let short = whole.strip_prefix("docker.io/").map(|path| path.strip_prefix("library/").unwrap_or(path));
+        short.and_then(|short| self.aliases.get(short)).cloned().unwrap_or(whole)
     }
 
     /// The places to ask for `name`, best first; never empty.
     pub(super) fn endpoints(&self, name: &Reference) -> Result<Vec<Endpoint>> {
-        let whole = name.name();
+        let whole = self.meant(name);
         let matching = self.registry.iter().filter(|rule| rest_after(&whole, rule.key()).is_some());
         let Some(rule) = matching.max_by_key(|rule| rule.key().len()) else {
             let mut endpoints = Vec::new();
-            if name.domain == "docker.io" {
+            if whole == name.name() && name.domain == "docker.io" {
                 for mirror in &self.daemon.registry_mirrors {
                     endpoints.push(self.hub_mirror(mirror, &name.path)?);
                 }
@@ -142,7 +179,7 @@ impl Rules {
         }
         let rest = rest_after(&whole, rule.key()).unwrap_or_default();
         let mut endpoints: Vec<Endpoint> =
-            rule.mirror.iter().map(|mirror| self.endpoint(&format!("{}{rest}", mirror.location), mirror.insecure)).collect();
+            rule.mirrors_for(name).map(|mirror| self.endpoint(&format!("{}{rest}", mirror.location), mirror.insecure)).collect();
         let own = if rule.location.is_empty() { whole.clone() } else { format!("{}{rest}", rule.location) };
         endpoints.push(self.endpoint(&own, rule.insecure));
         Ok(endpoints)
@@ -220,6 +257,16 @@ impl Rule {
     fn key(&self) -> &str {
         if self.prefix.is_empty() { &self.location } else { &self.prefix }
     }
+
+    fn mirrors_for(&self, name: &Reference) -> impl Iterator<Item = &Mirror> {
+        let is_exact = name.digest.is_some();
+        self.mirror.iter().filter(move |mirror| match mirror.pull_from_mirror {
+            _ if self.mirror_by_digest_only => is_exact,
+            Which::All => true,
+            Which::DigestOnly => is_exact,
+            Which::TagOnly => !is_exact,
+        })
+    }
 }
 
 fn files(home: &Home) -> Vec<PathBuf> {
@@ -245,8 +292,12 @@ fn daemon_files() -> Vec<PathBuf> {
     files
 }
 
-/// What follows `prefix` in `name`, if the prefix ends where a part ends.
+/// What follows `prefix` in `name`, if the prefix ends where a part ends; `*.example.com` is all that is under it.
 fn rest_after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    if let Some(domain) = prefix.strip_prefix('*') {
+        let host = &name[..name.find(['/', ':']).unwrap_or(name.len())];
+        return (domain.len() > 1 && host.len() > domain.len() && host.ends_with(domain)).then(|| &name[name.find('/').unwrap_or(name.len())..]);
+    }
     let rest = name.strip_prefix(prefix)?;
     (!prefix.is_empty() && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
 }
@@ -321,6 +372,50 @@ mod tests {
         let endpoints = rules.endpoints(&Reference::parse("a.io/x").unwrap()).unwrap();
         assert_eq!(endpoints.len(), 1);
         assert_eq!(endpoints[0].registry, "c.io");
+    }
+
+    #[test]
+    fn all_under_a_domain_and_other_names_for_places_are_known() {
+        let rules = "
+            short-name-mode = 'disabled'
+            unqualified-search-registries = ['docker.io']
+            [aliases]
+            tools = 'registry.example/team/tools'
+            'a/b' = 'b.example/a'
+            [[registry]]
+            prefix = '*.example.com'
+            insecure = true
+            [[registry.mirror]]
+            location = 'mirror.example/all'
+            [[registry]]
+            location = 'b.example'
+            [[registry.mirror]]
+            location = 'exact.example'
+            pull-from-mirror = 'digest-only'";
+        let exact = format!("b.example/a@sha256:{}", "0".repeat(64));
+        for (name, expected) in [
+            ("tools:1", &["registry.example/team/tools"][..]),
+            ("x.example.com:5000/a", &["mirror.example/all/a", "x.example.com:5000/a any"]),
+            ("example.com/a", &["example.com/a"]),
+            ("xexample.com/a", &["xexample.com/a"]),
+            ("a/b", &["b.example/a"]),
+            (&exact, &["exact.example/a", "b.example/a"]),
+        ] {
+            assert_eq!(asked(rules, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_obeyed_is_refused() {
+        for (rules, why) in [
+            ("unqualified-search-registries = ['quay.io']", "a name without a registry is the Hub's here"),
+            ("\n[[registry]]\nlocation = 'a.io'\ncolour = 1", "line 4"),
+            ("credential-helpers = []", "unknown field `credential-helpers`"),
+            ("[[registry]]\nprefix = '*.a.io'\nlocation = 'b.io'", "stands for many registries"),
+        ] {
+            let failure = Rules::parse(rules, Path::new("test.conf")).unwrap_err().to_string();
+            assert!(failure.contains(why), "{rules}: {failure}");
+        }
     }
 
     #[test]
