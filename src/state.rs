@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Doing;
+use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
 
@@ -80,7 +81,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         }
         written = write();
     }
-    written.doing(|| format!("cannot write {}", path.display()))
+    written.map_err(|error| unwritable(&error, format!("cannot write {}", path.display())))
+}
+
+/// Says what to do about a data directory that cannot be written to.
+fn unwritable(error: &io::Error, what: String) -> Failure {
+    let failure = Failure::new(what).because(error);
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => failure.hint("mount the data directory writable, or choose another one with `--root`"),
+        io::ErrorKind::PermissionDenied => failure.hint("choose a data directory of your own with `--root`, or become root"),
+        _ => failure,
+    }
 }
 
 /// A name beside `path` that no other process or thread uses.
@@ -160,7 +171,7 @@ impl Lock {
             }
             OpenOptions::new().create(true).truncate(false).write(true).open(path)
         })();
-        opened.doing(|| format!("cannot open the lock {}", path.display()))
+        opened.map_err(|error| unwritable(&error, format!("cannot open the lock {}", path.display())))
     }
 }
 
@@ -187,7 +198,7 @@ pub fn discard(home: &Home, tree: &Path) -> Result<()> {
     }
     match moved {
         Err(error) if absent(&error) => Ok(()),
-        outcome => outcome.doing(|| format!("cannot remove {}", tree.display())),
+        outcome => outcome.map_err(|error| unwritable(&error, format!("cannot remove {}", tree.display()))),
     }
 }
 
