@@ -15,6 +15,8 @@ use crate::container;
 use crate::container::Status;
 use crate::container::Volumes;
 use crate::place::Home;
+use crate::state;
+use crate::units;
 
 // One is made in a process, so its size is of no account.
 #[allow(clippy::large_enum_variant)]
@@ -122,30 +124,33 @@ impl Prune {
         if !self.force && !out::confirmed("This will remove all containers that do not run. Continue?")? {
             return Ok(1);
         }
-        let removed = remove_idle(home, &sieve)?;
-        if !removed.is_empty() {
-            out::line(&format!("Deleted Containers:\n{}", removed.join("\n")))?;
-        }
+        let freed = remove_idle(home, &sieve)?;
+        out::line(&format!("Total reclaimed space: {}", units::size_text(freed)))?;
         Ok(0)
     }
 }
 
-/// Removes every container that does not run and passes the filters, and returns their ids.
+/// Removes every container that does not run and passes the filters, and prints their ids; how many bytes that frees.
 ///
 /// # Errors
 /// The containers cannot be read. One that cannot be removed is said and left.
-pub fn remove_idle(home: &Home, sieve: &Sieve<'_>) -> crate::failure::Result<Vec<String>> {
-    let mut removed = Vec::new();
+pub fn remove_idle(home: &Home, sieve: &Sieve<'_>) -> crate::failure::Result<u64> {
+    let (mut freed, mut removed) = (0, Vec::new());
     for found in container::list(home)? {
         let Ok(state) = container::state(home, &found.id) else { continue };
         let is_idle = matches!(state.status, Status::Created | Status::Exited | Status::Dead);
         if !is_idle || !sieve.passes(&found.created, &found.wanted.labels) {
             continue;
         }
+        let weight = state::weight(&home.container(&found.id).join("upper"));
         match container::remove(home, &found.id, Volumes::Keep) {
-            Ok(()) => removed.push(found.id),
+            Ok(()) => {
+                freed += weight;
+                removed.push(found.id);
+            }
             Err(failure) => out::say(&failure.to_string()),
         }
     }
-    Ok(removed)
+    out::told("Deleted Containers:", &removed.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(freed)
 }

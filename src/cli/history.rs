@@ -42,17 +42,16 @@ pub struct Command {
     image: String,
 }
 
-const COLUMNS: Columns = Columns {
-    headings: &[
-        ("ID", "IMAGE"),
-        ("CreatedSince", "CREATED"),
-        ("CreatedAt", "CREATED AT"),
-        ("CreatedBy", "CREATED BY"),
-        ("Size", "SIZE"),
-        ("Comment", "COMMENT"),
-    ],
-    usual: &["ID", "CreatedSince", "CreatedBy", "Size", "Comment"],
-};
+const HEADINGS: &[(&str, &str)] = &[
+    ("ID", "IMAGE"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("Size", "SIZE"),
+    ("Comment", "COMMENT"),
+];
+const COLUMNS: Columns = Columns { headings: HEADINGS, usual: &["ID", "CreatedSince", "CreatedBy", "Size", "Comment"] };
+const FOR_PROGRAMS: Columns = Columns { headings: HEADINGS, usual: &["ID", "CreatedAt", "CreatedBy", "Size", "Comment"] };
 /// Docker's width of CREATED BY.
 const LONGEST: usize = 45;
 /// Of lines that are no image of their own.
@@ -68,7 +67,7 @@ impl Command {
             out::data(&ids.collect::<String>())?;
             return Ok(0);
         }
-        listing::print(&rows, COLUMNS, self.format.as_deref())?;
+        listing::print(&rows, if self.human { COLUMNS } else { FOR_PROGRAMS }, self.format.as_deref())?;
         Ok(0)
     }
 

@@ -12,6 +12,7 @@ use crate::cli::listing::Filter;
 use crate::cli::out;
 use crate::cli::rmi;
 use crate::cli::sweep;
+use crate::container;
 use crate::failure::Result;
 use crate::image;
 use crate::image::Listed;
@@ -102,7 +103,8 @@ pub struct Prune {
 impl Prune {
     pub fn run(self, home: &Home) -> Outcome {
         listing::only_known(&self.filter, &["until", "label", "label!", "dangling"])?;
-        let named = self.filter.iter().any(|filter| filter.key == "dangling" && matches!(filter.value.as_str(), "false" | "0"));
+        listing::only_truths(&self.filter, "dangling")?;
+        let named = self.filter.iter().any(|filter| filter.key == "dangling" && listing::truth(&filter.value) == Some(false));
         let which = if self.all || named { Which::Unused } else { Which::Nameless };
         if !self.force && !out::confirmed(&format!("WARNING! This will remove {}. Continue?", which.worded()))? {
             return Ok(1);
@@ -145,7 +147,7 @@ pub fn remove_unneeded(home: &Home, which: Which, filters: &[Filter]) -> Result<
     };
     let chosen =
         |listed: &Listed| (which == Which::Unused || listed.repository == "<none>") && is_old(listed) && has_labels(home, listed, filters);
-    let gone = image::prune(home, &chosen, &|| rmi::in_use(home))?;
+    let gone = image::prune(home, &chosen, &|| container::image_uses(home))?;
     if !gone.changes.is_empty() {
         out::line("Deleted Images:")?;
         gone.changes.iter().try_for_each(|one| out::line(&rmi::worded(one).replacen('U', "u", 1).replacen('D', "d", 1)))?;

@@ -3,10 +3,12 @@
 use serde_json::Value;
 use serde_json::json;
 
+use crate::failure::Doing;
 use crate::failure::Result;
 use crate::image;
 use crate::image::Image;
 use crate::image::Listed;
+use crate::image::RunConfig;
 use crate::place::Home;
 
 /// All that is known of an image, in Docker's form.
@@ -33,7 +35,7 @@ pub fn value(home: &Home, found: &Image) -> Result<Value> {
         "Created": config.created,
         "DockerVersion": text("docker_version"),
         "Author": config.author.as_deref().unwrap_or_default(),
-        "Config": config.config,
+        "Config": run_config(&config.config)?,
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": listed.first().map_or(0, |listed| listed.size),
@@ -46,6 +48,18 @@ pub fn value(home: &Home, found: &Image) -> Result<Value> {
     }
     if !text("os.version").is_empty() {
         value["OsVersion"] = json!(text("os.version"));
+    }
+    Ok(value)
+}
+
+/// How the image is run; what Docker shows of every image is there even if nothing is said of it.
+fn run_config(config: &RunConfig) -> Result<Value> {
+    let mut value = serde_json::to_value(config).doing(|| "cannot show the image's configuration")?;
+    for key in ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "User", "Volumes", "WorkingDir"] {
+        let empty = if matches!(key, "User" | "WorkingDir") { json!("") } else { Value::Null };
+        if let Some(fields) = value.as_object_mut() {
+            fields.entry(key).or_insert(empty);
+        }
     }
     Ok(value)
 }

@@ -12,6 +12,7 @@ use crate::cli::listing::Filter;
 use crate::cli::listing::Row;
 use crate::cli::listing::holds;
 use crate::cli::out;
+use crate::cli::rmi;
 use crate::cli::wording::Width;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -56,6 +57,10 @@ const HEADINGS: &[(&str, &str)] = &[
     ("CreatedSince", "CREATED"),
     ("CreatedAt", "CREATED AT"),
     ("Size", "SIZE"),
+    ("VirtualSize", "VIRTUAL SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("Containers", "CONTAINERS"),
 ];
 const USUAL: Columns = Columns { headings: HEADINGS, usual: &["Repository", "Tag", "ID", "CreatedSince", "Size"] };
 const WITH_DIGESTS: Columns = Columns { headings: HEADINGS, usual: &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"] };
@@ -63,6 +68,7 @@ const WITH_DIGESTS: Columns = Columns { headings: HEADINGS, usual: &["Repository
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         listing::only_known(&self.filter, &["reference", "dangling", "label", "before", "since", "until"])?;
+        listing::only_truths(&self.filter, "dangling")?;
         let width = Width::of_flag(self.no_trunc);
         let times = Times::read(home, &self.filter)?;
         let mut images = Vec::new();
@@ -80,9 +86,21 @@ impl Command {
             out::data(&ids)?;
             return Ok(0);
         }
-        let rows: Vec<Row> = images.iter().map(|listed| row(listed, width)).collect();
+        let rows = self.rows(home, (&images, width))?;
         listing::print(&rows, if self.digests { WITH_DIGESTS } else { USUAL }, self.format.as_deref())?;
         Ok(0)
+    }
+
+    fn rows(&self, home: &Home, (images, width): (&[Listed], Width)) -> Result<Vec<Row>> {
+        // Looked for only where somebody wants to see it: there may be many containers.
+        let counts = self.format.as_deref().is_some_and(|format| format.contains("Containers") || format.contains("json"));
+        let users = if counts { rmi::in_use(home)? } else { Vec::new() };
+        let row = |listed: &Listed| {
+            let mut row = row(listed, width);
+            row.insert("Containers".to_owned(), users.iter().filter(|id| **id == listed.id).count().to_string().into());
+            row
+        };
+        Ok(images.iter().map(row).collect())
     }
 
     fn shows(&self, listed: &Listed) -> bool {
@@ -91,7 +109,7 @@ impl Command {
         let dangling = listed.repository == "<none>";
         self.name.as_deref().is_none_or(named)
             && holds(&self.filter, "reference", named)
-            && holds(&self.filter, "dangling", |value| dangling == (value == "true" || value == "1"))
+            && holds(&self.filter, "dangling", |value| listing::truth(value) == Some(dangling))
     }
 }
 
@@ -158,6 +176,9 @@ fn row(listed: &Listed, width: Width) -> Row {
         "CreatedSince": if created.is_empty() { "N/A".to_owned() } else { units::ago_text(created) },
         "CreatedAt": units::long_time_text(created),
         "Size": units::size_text(listed.size),
+        "VirtualSize": units::size_text(listed.size),
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
     });
     fields.as_object().cloned().expect("the literal above is an object")
 }

@@ -64,6 +64,9 @@ impl Command {
             None => ("linux".to_owned(), architecture().to_owned(), None),
             Some(text) => image::platform_parts(text)?,
         };
+        if os != "linux" {
+            return Err(Failure::new(format!("cannot make an image for {os}")).because("operating system is not supported"));
+        }
         let comment = self.message.clone().unwrap_or_else(|| format!("Imported from {}", self.source));
         let history = vec![History { created: created.clone(), comment: Some(comment.clone()), ..History::default() }];
         let mut config = ImageConfig { created, os, architecture: platform, variant, history, ..ImageConfig::default() };

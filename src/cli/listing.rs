@@ -111,6 +111,27 @@ pub fn holds(filters: &[Filter], key: &str, matches: impl Fn(&str) -> bool) -> b
     of_key.peek().is_none() || of_key.any(|filter| matches(&filter.value))
 }
 
+/// The truth of a filter such as `dangling=`, in the words Docker takes.
+pub fn truth(value: &str) -> Option<bool> {
+    match value {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Refuses a filter whose value is no truth.
+///
+/// # Errors
+/// Names it.
+pub fn only_truths(filters: &[Filter], key: &str) -> Result<()> {
+    match filters.iter().find(|filter| filter.key == key && truth(&filter.value).is_none()) {
+        None => Ok(()),
+        Some(bad) => Err(crate::failure::Failure::new(format!("cannot filter by `{key}={}`", bad.value))
+            .hint(format!("write `{key}=true` or `{key}=false`"))),
+    }
+}
+
 /// Refuses filters that a command does not know.
 ///
 /// # Errors

@@ -204,15 +204,15 @@ pub fn remove_unneeded(home: &Home, sieve: &Sieve<'_>) -> Result<()> {
             used.extend(plugs.into_iter().map(|plug| plug.network));
         }
     }
-    for network in
-        net::list(home)?.iter().filter(|network| !used.contains(&network.name) && sieve.passes(&network.created, &network.labels))
-    {
+    let mut removed = Vec::new();
+    let networks = net::list(home)?;
+    for network in networks.iter().filter(|network| !used.contains(&network.name) && sieve.passes(&network.created, &network.labels)) {
         match net::remove(home, network) {
-            Ok(()) => out::line(&network.name)?,
+            Ok(()) => removed.push(network.name.as_str()),
             Err(failure) => out::say(&failure.to_string()),
         }
     }
-    Ok(())
+    out::told("Deleted Networks:", &removed)
 }
 
 #[derive(Debug, Args)]

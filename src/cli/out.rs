@@ -24,6 +24,17 @@ pub fn line(text: &str) -> Result<()> {
     data(&format!("{text}\n"))
 }
 
+/// Writes what a prune has removed, a line each below a heading; nothing if nothing was.
+///
+/// # Errors
+/// As [`data`].
+pub fn told(heading: &str, removed: &[&str]) -> Result<()> {
+    if removed.is_empty() {
+        return Ok(());
+    }
+    data(&format!("{heading}\n{}\n\n", removed.join("\n")))
+}
+
 /// Whether the one who reads our output is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {

@@ -20,6 +20,7 @@ use crate::cli::sweep;
 use crate::cli::system_check;
 use crate::cli::system_df;
 use crate::cli::volume;
+use crate::failure::Failure;
 use crate::place::Home;
 use crate::units;
 
@@ -68,6 +69,10 @@ pub struct Prune {
 impl Prune {
     fn run(self, home: &Home) -> Outcome {
         listing::only_known(&self.filter, &["until", "label", "label!"])?;
+        if self.volumes && self.filter.iter().any(|filter| filter.key == "until") {
+            let failure = Failure::new("cannot remove volumes by their age");
+            return Err(failure.because("the \"until\" filter is not supported with \"--volumes\""));
+        }
         let which = if self.all { Which::Unused } else { Which::Nameless };
         let mut what = vec!["all containers that do not run", "all networks that no container is on", which.worded(), "unused build cache"];
         if self.volumes {
@@ -79,13 +84,11 @@ impl Prune {
         revive(home);
         let mut freed = 0;
         let sieve = Sieve::of(&self.filter, &["until", "label", "label!", "dangling"])?;
-        for id in container_group::remove_idle(home, &sieve)? {
-            out::line(&id)?;
-        }
+        freed += container_group::remove_idle(home, &sieve)?;
         network::remove_unneeded(home, &sieve)?;
         freed += image_group::remove_unneeded(home, which, &self.filter)?;
-        if self.volumes && self.filter.is_empty() {
-            volume::remove_unneeded(home, |volume| volume.anonymous)?;
+        if self.volumes {
+            freed += volume::remove_unneeded(home, |volume| volume.anonymous && sieve.passes(&volume.created, &volume.labels))?;
         }
         freed += buildx::remove_unneeded(home, &self.filter)?;
         out::line(&format!("Total reclaimed space: {}", units::size_text(freed)))?;

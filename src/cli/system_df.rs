@@ -18,6 +18,7 @@ use crate::cli::listing::Columns;
 use crate::cli::listing::Row;
 use crate::cli::out;
 use crate::cli::rmi;
+use crate::cli::template::Template;
 use crate::cli::wording::Width;
 use crate::cli::wording::short;
 use crate::container;
@@ -36,7 +37,7 @@ use crate::volume;
 #[derive(Debug, Args)]
 pub struct Command {
     /// Show everything for itself
-    #[arg(short, long, conflicts_with = "format")]
+    #[arg(short, long)]
     verbose: bool,
     /// `table`, `table TEMPLATE`, `json` or a template
     #[arg(long)]
@@ -62,10 +63,11 @@ struct Disk {
 impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         let disk = Disk::read(home)?;
-        if self.verbose {
-            disk.print_all()?;
-        } else {
-            listing::print(&disk.summary(), SUMMARY, self.format.as_deref())?;
+        match (self.verbose, self.format.as_deref()) {
+            (true, None | Some("table" | "")) => disk.print_all()?,
+            (true, Some("json")) => out::line(&disk.everything().to_string())?,
+            (true, Some(template)) => out::line(&Template::parse(template)?.text(&disk.everything())?)?,
+            (false, format) => listing::print(&disk.summary(), SUMMARY, format)?,
         }
         Ok(0)
     }
@@ -130,6 +132,16 @@ impl Disk {
         let own: u64 = self.cache.iter().filter(|entry| !entry.shared).map(|entry| entry.size).sum();
         out::data(&format!("\nBuild cache usage: {}\n\n", units::size_text(own)))?;
         listing::print(&self.cache_rows(), CACHE, None)
+    }
+
+    /// For templates and programs.
+    fn everything(&self) -> Value {
+        json!({
+            "Images": self.image_rows(),
+            "Containers": self.container_rows(),
+            "Volumes": self.volume_rows(),
+            "BuildCache": self.cache_rows(),
+        })
     }
 
     fn image_rows(&self) -> Vec<Row> {

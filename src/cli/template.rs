@@ -112,6 +112,8 @@ mod tests {
             ("{{.Names}}\\t{{.Id}}", "web-1\t7"),
             ("{{not .On}} {{and .On .Id}} {{or .None .Id}}", "false 7 7"),
             ("{{slice .Names 0 3}} {{join (split .Names \"-\") \"+\"}}", "web web+1"),
+            ("{{pad .Names 1 2}}|{{title .Names}}|{{len .None}}", " web-1  |Web-1|0"),
+            ("{{.Config.User}}|{{.Config.Cmd}}|{{.Net.Config.Labels}}|{{.Config.Healthcheck}}", "|[]|map[]|<no value>"),
             ("{{/* nothing */}}{{println .Id}}", "7\n"),
         ];
         for (template, expected) in table {

@@ -21,6 +21,8 @@ use crate::container::MountSource;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
+use crate::state;
+use crate::units;
 use crate::volume;
 use crate::volume::Volume;
 
@@ -135,27 +137,35 @@ impl Prune {
         if !self.force && !out::confirmed(&format!("This will remove {which} that no container uses. Continue?"))? {
             return Ok(1);
         }
-        remove_unneeded(home, |volume| (all || volume.anonymous) && sieve.passes(&volume.created, &volume.labels))?;
+        let freed = remove_unneeded(home, |volume| (all || volume.anonymous) && sieve.passes(&volume.created, &volume.labels))?;
+        out::line(&format!("Total reclaimed space: {}", units::size_text(freed)))?;
         Ok(0)
     }
 }
 
-/// Removes the chosen volumes that no container uses, and prints their names.
+/// Removes the chosen volumes that no container uses, and prints their names; how many bytes that frees.
 ///
 /// # Errors
 /// The records cannot be read. One that cannot be removed is said and left.
-pub fn remove_unneeded(home: &Home, chosen: impl Fn(&Volume) -> bool) -> Result<()> {
+pub fn remove_unneeded(home: &Home, chosen: impl Fn(&Volume) -> bool) -> Result<u64> {
     let users = users(home)?;
-    for found in volume::list(home)?.iter().filter(|volume| chosen(volume)) {
+    let (mut freed, mut removed) = (0, Vec::new());
+    let volumes = volume::list(home)?;
+    for found in volumes.iter().filter(|volume| chosen(volume)) {
         if users.iter().any(|(used, _)| *used == found.name) {
             continue;
         }
+        let weight = state::weight(&volume::directory(home, &found.name));
         match volume::remove(home, &found.name) {
-            Ok(()) => out::line(&found.name)?,
+            Ok(()) => {
+                freed += weight;
+                removed.push(found.name.as_str());
+            }
             Err(failure) => out::say(&failure.to_string()),
         }
     }
-    Ok(())
+    out::told("Deleted Volumes:", &removed)?;
+    Ok(freed)
 }
 
 #[derive(Debug, Args)]

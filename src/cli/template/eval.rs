@@ -40,7 +40,10 @@ impl Scope<'_> {
     fn node(&mut self, node: &Node, out: &mut String) -> Result<(), Reason> {
         match node {
             Node::Text(text) => out.push_str(text),
-            Node::Print(pipe) => out.push_str(&shown_or_none(self.pipe(pipe)?.as_ref())),
+            Node::Print(pipe) => {
+                let value = self.pipe(pipe)?.filter(|value| !value.is_null() || empty(pipe).is_none());
+                out.push_str(&value.as_ref().map_or_else(|| empty(pipe).unwrap_or("<no value>").to_owned(), shown));
+            }
             Node::Set(name, pipe) => {
                 let value = self.pipe(pipe)?.unwrap_or(Value::Null);
                 self.variables.push((name.clone(), value));
@@ -165,6 +168,18 @@ fn is_true(value: &Value) -> bool {
     }
 }
 
+/// How Go prints a field of an image or a container that nothing is said of, where it has a type that is not a pointer.
+fn empty(pipe: &Pipe) -> Option<&'static str> {
+    let [command] = &pipe[..] else { return None };
+    let [Term::Field(path)] = &command[..] else { return None };
+    match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [.., "Config", "Cmd" | "Entrypoint" | "Env" | "OnBuild" | "Shell"] => Some("[]"),
+        [.., "Config", "ExposedPorts" | "Labels" | "Volumes"] => Some("map[]"),
+        [.., "Config", "StopSignal" | "User" | "WorkingDir"] | ["OsVersion" | "Variant"] => Some(""),
+        _ => None,
+    }
+}
+
 fn shown_or_none(value: Option<&Value>) -> String {
     value.map_or_else(|| "<no value>".to_owned(), shown)
 }
@@ -195,6 +210,7 @@ fn call(name: &str, arguments: &[Maybe]) -> Result<Maybe, Reason> {
         "lower" => text(0).to_lowercase().into(),
         "title" => title(&text(0)).into(),
         "join" => joined(&value(0), &text(1)).into(),
+        "pad" => padded(&text(0), number(&value(1))?, number(&value(2))?).into(),
         "split" => text(0).split(&text(1)).map(str::to_owned).collect::<Vec<_>>().into(),
         "truncate" => text(0).chars().take(number(&value(1))?).collect::<String>().into(),
         "print" => arguments.iter().map(|one| shown_or_none(one.as_ref())).collect::<String>().into(),
@@ -223,9 +239,21 @@ fn chosen(arguments: &[Maybe], wanted: impl Fn(&Value) -> bool) -> Value {
     values.clone().find(wanted).or_else(|| values.next_back()).unwrap_or(Value::Null)
 }
 
+/// Go's `strings.Title`: what follows neither letter nor digit is made large.
 fn title(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    let mut before = ' ';
+    let large = |letter: char| {
+        let begins = !before.is_alphanumeric() && before != '_';
+        before = letter;
+        if begins { letter.to_uppercase().collect::<String>() } else { letter.to_string() }
+    };
+    text.chars().map(large).collect()
+}
+
+/// Docker's `pad`: blanks before and behind, if there is a text.
+fn padded(text: &str, before: usize, behind: usize) -> String {
+    const MOST: usize = 4096;
+    if text.is_empty() { String::new() } else { format!("{}{text}{}", " ".repeat(before.min(MOST)), " ".repeat(behind.min(MOST))) }
 }
 
 fn joined(list: &Value, between: &str) -> String {
@@ -240,6 +268,7 @@ fn number(value: &Value) -> Result<usize, Reason> {
 
 fn length(value: &Value) -> Result<usize, Reason> {
     match value {
+        Value::Null => Ok(0),
         Value::String(text) => Ok(text.len()),
         Value::Array(list) => Ok(list.len()),
         Value::Object(map) => Ok(map.len()),
