@@ -42,12 +42,10 @@ const VERSION: u32 = 1;
 /// No index has more, and every entry is a question to a registry.
 const MOST_ENTRIES: usize = 1000;
 /// What images are for, in Go's words; nobody finds an entry that is for something else.
-const SYSTEMS: [&str; 13] = [
-    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "linux", "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows",
-];
-const ARCHITECTURES: [&str; 14] = [
-    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm",
-];
+const SYSTEMS: [&str; 13] =
+    ["aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "linux", "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows"];
+const ARCHITECTURES: [&str; 14] =
+    ["386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm"];
 
 /// The lists of a store.
 pub struct Lists<'a> {

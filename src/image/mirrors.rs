@@ -296,7 +296,8 @@ fn daemon_files() -> Vec<PathBuf> {
 fn rest_after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     if let Some(domain) = prefix.strip_prefix('*') {
         let host = &name[..name.find(['/', ':']).unwrap_or(name.len())];
-        return (domain.len() > 1 && host.len() > domain.len() && host.ends_with(domain)).then(|| &name[name.find('/').unwrap_or(name.len())..]);
+        return (domain.len() > 1 && host.len() > domain.len() && host.ends_with(domain))
+            .then(|| &name[name.find('/').unwrap_or(name.len())..]);
     }
     let rest = name.strip_prefix(prefix)?;
     (!prefix.is_empty() && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)

@@ -158,7 +158,16 @@ pub(super) fn image_record(home: &Home, id: &Digest, config: &ImageConfig, layer
             lowest = if layer.opaque_root { at } else { lowest };
         }
     }
-    Ok(ImageRecord { version: VERSION, id: id.to_string(), manifest: None, created: config.created.clone(), size, layers, lowest, removed: false })
+    Ok(ImageRecord {
+        version: VERSION,
+        id: id.to_string(),
+        manifest: None,
+        created: config.created.clone(),
+        size,
+        layers,
+        lowest,
+        removed: false,
+    })
 }
 
 /// Makes a name mean an image.

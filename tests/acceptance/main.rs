@@ -57,6 +57,7 @@ mod registries;
 mod replug;
 mod restart;
 mod run;
+mod secure_registries;
 mod static_binary;
 mod trust;
 mod up;

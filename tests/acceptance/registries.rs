@@ -4,12 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::support::Door;
-use crate::support::Outcome;
 use crate::support::OwnRegistry;
 use crate::support::Running;
 use crate::support::World;
 use crate::support::eventually;
-use crate::support::program;
 use crate::support::seconds;
 
 /// Keeps what it is given in files beside it, and writes down what it was asked for.
@@ -34,7 +32,7 @@ fn a_helper_keeps_the_login() {
     fs::set_permissions(world.project().join("docker-credential-drawer"), fs::Permissions::from_mode(0o755)).unwrap();
     world.file("auth.json", &format!(r#"{{"credHelpers":{{"{address}":"drawer"}}}}"#));
     let coracle = |line: &str| {
-        shell(&world, &format!("PATH={place}:$PATH REGISTRY_AUTH_FILE={place}/auth.json; export PATH REGISTRY_AUTH_FILE; {line}"))
+        world.shell(&format!("PATH={place}:$PATH REGISTRY_AUTH_FILE={place}/auth.json; export PATH REGISTRY_AUTH_FILE; {line}"))
     };
     coracle(&format!("printf secret | coracle login -u me --password-stdin {address}")).succeeds().says("Login Succeeded");
     assert!(fs::read_to_string(world.project().join("kept")).unwrap().contains("secret"), "the helper has not got it");
@@ -60,7 +58,7 @@ fn a_proxy_stands_between() {
     fs::write(world.root().join("registries.conf"), format!("{rules}{rule}")).unwrap();
     world.coracle("pull -q busybox").succeeds();
     world.coracle("tag busybox shop.example/x").succeeds();
-    let push = |variables: &str| shell(&world, &format!("export {variables}; coracle push -q shop.example/x"));
+    let push = |variables: &str| world.shell(&format!("export {variables}; coracle push -q shop.example/x"));
     let proxy = format!("http_proxy=http://me:secret@{0} HTTPS_PROXY=http://{0}", registry.address());
     push(&format!("{proxy} NO_PROXY=.example")).exits_with(1).complains("cannot reach the registry shop.example");
     assert_eq!(registry.blobs(), 0);
@@ -73,7 +71,7 @@ fn a_proxy_stands_between() {
 fn want_of_descriptors_or_rights_is_said() {
     let world = World::new();
     for limit in [8, 11, 14, 17] {
-        let told = shell(&world, &format!("ulimit -n {limit}; coracle pull -q busybox"));
+        let told = world.shell(&format!("ulimit -n {limit}; coracle pull -q busybox"));
         assert!(!told.stderr.contains("panicked"), "{}", told.told());
         assert!(told.status.success() || told.stderr.contains("error: "), "{}", told.told());
         world.coracle("system check -q").succeeds();
@@ -81,11 +79,11 @@ fn want_of_descriptors_or_rights_is_said() {
     world.coracle("pull -q busybox").succeeds();
 
     let root = world.root().display().to_string();
-    shell(&world, &format!("mount --bind {root} {root} && mount -o remount,bind,ro {root}")).succeeds();
+    world.shell(&format!("mount --bind {root} {root} && mount -o remount,bind,ro {root}")).succeeds();
     world.coracle("pull -q redis:8").exits_with(1).complains("Read-only file system");
     world.coracle("images").succeeds().says("busybox");
     world.coracle("rmi busybox").exits_with(1).complains("Read-only file system");
-    shell(&world, &format!("umount {root}")).succeeds();
+    world.shell(&format!("umount {root}")).succeeds();
     world.coracle("system check").succeeds().says("The store is whole: 1 images");
 }
 
@@ -120,9 +118,4 @@ fn twenty_at_once_do_each_layer_once() {
 /// Whether a blob is no configuration.
 fn is_layer(registry: &OwnRegistry<'_>, hex: &str) -> bool {
     registry.blob(&format!("sha256:{hex}")).is_some_and(|bytes| !bytes.starts_with(b"{"))
-}
-
-fn shell(world: &World, line: &str) -> Outcome {
-    let program = program();
-    world.outside(&["sh", "-c", &format!("coracle() {{ {} \"$@\"; }}; {line}", program.display())])
 }

@@ -41,9 +41,30 @@ pub enum Door {
     Locked,
 }
 
+/// Who may connect to a registry that speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    Anybody,
+    /// Who has `client.crt` of `data/tls`.
+    Certified,
+}
+
 impl<'a> OwnRegistry<'a> {
     /// Starts it, empty.
     pub fn start(world: &'a World, port: u16, door: Door) -> OwnRegistry<'a> {
+        OwnRegistry::start_with(world, port, door, "")
+    }
+
+    /// Starts one that speaks TLS as `shop.example` and 127.0.0.1, with a certificate of the authority in `data/tls`.
+    pub fn secure(world: &'a World, port: u16, door: Door, clients: Clients) -> OwnRegistry<'a> {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/acceptance/data/tls");
+        let place = place.display();
+        let wanted = if clients == Clients::Certified { format!(", clientcas: [\"{place}/ca.crt\"]") } else { String::new() };
+        let tls = format!(", tls: {{certificate: \"{place}/server.crt\", key: \"{place}/server.key\"{wanted}}}");
+        OwnRegistry::start_with(world, port, door, &tls)
+    }
+
+    fn start_with(world: &'a World, port: u16, door: Door, tls: &str) -> OwnRegistry<'a> {
         let place = world.root().join(format!("registry-{port}"));
         fs::create_dir_all(&place).expect("a fresh directory");
         let place = place.display();
@@ -56,13 +77,14 @@ impl<'a> OwnRegistry<'a> {
             }
         };
         let config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: \"{place}/data\"}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{lock}"
+            "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: \"{place}/data\"}}\nhttp: {{addr: \"127.0.0.1:{port}\"{tls}}}\n{lock}"
         );
         fs::write(format!("{place}/config.yml"), config).expect("a fresh file");
         let process = world.start_outside(&["docker-registry", "serve", &format!("{place}/config.yml")]);
         let registry = OwnRegistry { world, port, process };
         wait::eventually(wait::seconds(30), || match world.fetch(&registry.address(), "/v2/") {
-            Err(answer) if !answer.contains("401") => Err(answer),
+            // One that speaks TLS answers to plain words with 400.
+            Err(answer) if !answer.contains("401") && !answer.contains("400") => Err(answer),
             _ => Ok(()),
         });
         registry

@@ -167,6 +167,13 @@ impl World {
         Running::start(self.command(&["script", "-qefc", &script, "/dev/null"]), format!("coracle {arguments} (on a terminal)"))
     }
 
+    /// Runs a line of the shell in which `coracle` is the program under test.
+    pub fn shell(&self, line: &str) -> Outcome {
+        let outcome = self.outside(&["sh", "-c", &format!("coracle() {{ {} \"$@\"; }}; {line}", program().display())]);
+        assert!(!outcome.stderr.contains("panicked at"), "a panic: {}", outcome.told());
+        outcome
+    }
+
     /// Runs another program in the world, outside any container.
     pub fn outside(&self, words: &[&str]) -> Outcome {
         Running::start(self.command(words), words.join(" ")).ends()
