@@ -1,11 +1,13 @@
 //! Fills in the variables of a document and makes the values that must be numbers or booleans such.
 
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use super::environment::Environment;
 use super::node::Node;
 use super::node::Path;
 use super::node::Value;
+use super::rules::Rules;
 use super::scalar;
 use super::session::Fault;
 use super::session::Session;
@@ -21,50 +23,52 @@ enum Cast {
 }
 
 /// The places where text is turned into something else after its variables are filled in.
-const CASTS: &[(&str, Cast)] = &[
-    ("services.*.cpu_count", Cast::Int),
-    ("services.*.cpu_percent", Cast::Float),
-    ("services.*.cpu_period", Cast::Int),
-    ("services.*.cpu_quota", Cast::Int),
-    ("services.*.cpu_rt_period", Cast::Int),
-    ("services.*.cpu_rt_runtime", Cast::Int),
-    ("services.*.cpus", Cast::Float),
-    ("services.*.cpu_shares", Cast::Int),
-    ("services.*.init", Cast::Bool),
-    ("services.*.depends_on.*.required", Cast::Bool),
-    ("services.*.depends_on.*.restart", Cast::Bool),
-    ("services.*.deploy.replicas", Cast::Int),
-    ("services.*.deploy.update_config.parallelism", Cast::Int),
-    ("services.*.deploy.update_config.max_failure_ratio", Cast::Float),
-    ("services.*.deploy.rollback_config.parallelism", Cast::Int),
-    ("services.*.deploy.rollback_config.max_failure_ratio", Cast::Float),
-    ("services.*.deploy.restart_policy.max_attempts", Cast::Int),
-    ("services.*.deploy.placement.max_replicas_per_node", Cast::Int),
-    ("services.*.healthcheck.retries", Cast::Int),
-    ("services.*.healthcheck.disable", Cast::Bool),
-    ("services.*.oom_kill_disable", Cast::Bool),
-    ("services.*.oom_score_adj", Cast::Int),
-    ("services.*.pids_limit", Cast::Int),
-    ("services.*.ports.[].target", Cast::Int),
-    ("services.*.privileged", Cast::Bool),
-    ("services.*.read_only", Cast::Bool),
-    ("services.*.scale", Cast::Int),
-    ("services.*.stdin_open", Cast::Bool),
-    ("services.*.tty", Cast::Bool),
-    ("services.*.ulimits.*", Cast::Int),
-    ("services.*.ulimits.*.hard", Cast::Int),
-    ("services.*.ulimits.*.soft", Cast::Int),
-    ("services.*.volumes.[].read_only", Cast::Bool),
-    ("services.*.volumes.[].volume.nocopy", Cast::Bool),
-    ("networks.*.external", Cast::Bool),
-    ("networks.*.internal", Cast::Bool),
-    ("networks.*.attachable", Cast::Bool),
-    ("networks.*.enable_ipv4", Cast::Bool),
-    ("networks.*.enable_ipv6", Cast::Bool),
-    ("volumes.*.external", Cast::Bool),
-    ("secrets.*.external", Cast::Bool),
-    ("configs.*.external", Cast::Bool),
-];
+static CASTS: LazyLock<Rules<Cast>> = LazyLock::new(|| {
+    Rules::new(&[
+        ("services.*.cpu_count", Cast::Int),
+        ("services.*.cpu_percent", Cast::Float),
+        ("services.*.cpu_period", Cast::Int),
+        ("services.*.cpu_quota", Cast::Int),
+        ("services.*.cpu_rt_period", Cast::Int),
+        ("services.*.cpu_rt_runtime", Cast::Int),
+        ("services.*.cpus", Cast::Float),
+        ("services.*.cpu_shares", Cast::Int),
+        ("services.*.init", Cast::Bool),
+        ("services.*.depends_on.*.required", Cast::Bool),
+        ("services.*.depends_on.*.restart", Cast::Bool),
+        ("services.*.deploy.replicas", Cast::Int),
+        ("services.*.deploy.update_config.parallelism", Cast::Int),
+        ("services.*.deploy.update_config.max_failure_ratio", Cast::Float),
+        ("services.*.deploy.rollback_config.parallelism", Cast::Int),
+        ("services.*.deploy.rollback_config.max_failure_ratio", Cast::Float),
+        ("services.*.deploy.restart_policy.max_attempts", Cast::Int),
+        ("services.*.deploy.placement.max_replicas_per_node", Cast::Int),
+        ("services.*.healthcheck.retries", Cast::Int),
+        ("services.*.healthcheck.disable", Cast::Bool),
+        ("services.*.oom_kill_disable", Cast::Bool),
+        ("services.*.oom_score_adj", Cast::Int),
+        ("services.*.pids_limit", Cast::Int),
+        ("services.*.ports.[].target", Cast::Int),
+        ("services.*.privileged", Cast::Bool),
+        ("services.*.read_only", Cast::Bool),
+        ("services.*.scale", Cast::Int),
+        ("services.*.stdin_open", Cast::Bool),
+        ("services.*.tty", Cast::Bool),
+        ("services.*.ulimits.*", Cast::Int),
+        ("services.*.ulimits.*.hard", Cast::Int),
+        ("services.*.ulimits.*.soft", Cast::Int),
+        ("services.*.volumes.[].read_only", Cast::Bool),
+        ("services.*.volumes.[].volume.nocopy", Cast::Bool),
+        ("networks.*.external", Cast::Bool),
+        ("networks.*.internal", Cast::Bool),
+        ("networks.*.attachable", Cast::Bool),
+        ("networks.*.enable_ipv4", Cast::Bool),
+        ("networks.*.enable_ipv6", Cast::Bool),
+        ("volumes.*.external", Cast::Bool),
+        ("secrets.*.external", Cast::Bool),
+        ("configs.*.external", Cast::Bool),
+    ])
+});
 
 /// Fills in the variables of a document.
 pub(super) fn interpolate(session: &Session<'_>, document: &mut Node, environment: &Environment) {
@@ -121,7 +125,7 @@ impl Filler<'_, '_> {
 
     fn cast(&self, node: &mut Node, path: Path<'_>) {
         let Value::Text(text) = &node.value else { return };
-        let Some((_, cast)) = CASTS.iter().find(|(pattern, _)| path.matches(pattern)) else { return };
+        let Some(cast) = CASTS.of(path) else { return };
         let (value, wanted) = match cast {
             Cast::Int => (text.parse().ok().map(Value::Int), "a whole number"),
             Cast::Float => (scalar::go_float(text).map(Value::Float), "a number"),

@@ -1,6 +1,7 @@
 //! What a later file says over an earlier one, and a service over the one it extends: rules per attribute.
 
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use super::node::Entry;
 use super::node::Map;
@@ -8,6 +9,7 @@ use super::node::Node;
 use super::node::Path;
 use super::node::Span;
 use super::node::Value;
+use super::rules::Rules;
 use super::session::Fault;
 use super::session::Session;
 
@@ -26,37 +28,39 @@ enum How {
     Named,
 }
 
-const RULES: &[(&str, How)] = &[
-    ("networks.*.ipam.config", How::IpamConfig),
-    ("networks.*.labels", How::Listed),
-    ("volumes.*.labels", How::Listed),
-    ("services.*.annotations", How::Listed),
-    ("services.*.build", How::Build),
-    ("services.*.build.args", How::Listed),
-    ("services.*.build.additional_contexts", How::Listed),
-    ("services.*.build.extra_hosts", How::ExtraHosts),
-    ("services.*.build.labels", How::Listed),
-    ("services.*.command", How::Replaced),
-    ("services.*.depends_on", How::DependsOn),
-    ("services.*.deploy.labels", How::Listed),
-    ("services.*.dns", How::Listed),
-    ("services.*.dns_opt", How::Listed),
-    ("services.*.dns_search", How::Listed),
-    ("services.*.entrypoint", How::Replaced),
-    ("services.*.env_file", How::Listed),
-    ("services.*.label_file", How::Listed),
-    ("services.*.environment", How::Listed),
-    ("services.*.extra_hosts", How::ExtraHosts),
-    ("services.*.healthcheck.test", How::Replaced),
-    ("services.*.labels", How::Listed),
-    ("services.*.volumes.*.volume.labels", How::Listed),
-    ("services.*.logging", How::Logging),
-    ("services.*.models", How::Named),
-    ("services.*.networks", How::Named),
-    ("services.*.sysctls", How::Listed),
-    ("services.*.tmpfs", How::Listed),
-    ("services.*.ulimits.*", How::Replaced),
-];
+static RULES: LazyLock<Rules<How>> = LazyLock::new(|| {
+    Rules::new(&[
+        ("networks.*.ipam.config", How::IpamConfig),
+        ("networks.*.labels", How::Listed),
+        ("volumes.*.labels", How::Listed),
+        ("services.*.annotations", How::Listed),
+        ("services.*.build", How::Build),
+        ("services.*.build.args", How::Listed),
+        ("services.*.build.additional_contexts", How::Listed),
+        ("services.*.build.extra_hosts", How::ExtraHosts),
+        ("services.*.build.labels", How::Listed),
+        ("services.*.command", How::Replaced),
+        ("services.*.depends_on", How::DependsOn),
+        ("services.*.deploy.labels", How::Listed),
+        ("services.*.dns", How::Listed),
+        ("services.*.dns_opt", How::Listed),
+        ("services.*.dns_search", How::Listed),
+        ("services.*.entrypoint", How::Replaced),
+        ("services.*.env_file", How::Listed),
+        ("services.*.label_file", How::Listed),
+        ("services.*.environment", How::Listed),
+        ("services.*.extra_hosts", How::ExtraHosts),
+        ("services.*.healthcheck.test", How::Replaced),
+        ("services.*.labels", How::Listed),
+        ("services.*.volumes.*.volume.labels", How::Listed),
+        ("services.*.logging", How::Logging),
+        ("services.*.models", How::Named),
+        ("services.*.networks", How::Named),
+        ("services.*.sysctls", How::Listed),
+        ("services.*.tmpfs", How::Listed),
+        ("services.*.ulimits.*", How::Replaced),
+    ])
+});
 
 /// Merges `later` over `earlier`, both whole documents.
 pub(super) fn documents(session: &Session<'_>, earlier: Map, later: Map) -> Map {
@@ -75,8 +79,8 @@ struct Merger<'a, 'e> {
 
 impl Merger<'_, '_> {
     fn merge(&self, earlier: Node, later: Node, path: Path<'_>) -> Node {
-        if let Some((_, how)) = RULES.iter().find(|(pattern, _)| path.matches(pattern)) {
-            return self.merge_as(*how, earlier, later, path);
+        if let Some(how) = RULES.of(path) {
+            return self.merge_as(how, earlier, later, path);
         }
         if later.is_null() {
             return earlier;

@@ -6,7 +6,7 @@
 //! | [`yaml`], [`mend`], [`scalar`], [`resets`] | text -> tree with a place for every value |
 //! | [`interpolate`], [`template`] | variables |
 //! | [`extends`], [`mod@include`] | other files |
-//! | [`merge`], [`unique`] | one file over the other |
+//! | [`merge`], [`unique`] | one file over the other, both by [`rules`] |
 //! | [`schema`] | keys and types |
 //! | [`canonical`], [`short`] | short forms become long ones |
 //! | [`defaults`], [`paths`], [`normal`] | what is not written |
@@ -34,6 +34,7 @@ mod normal;
 mod paths;
 mod resets;
 mod resolved;
+mod rules;
 mod scalar;
 mod schema;
 mod session;

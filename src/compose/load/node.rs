@@ -280,12 +280,12 @@ impl<'a> Path<'a> {
         self.name
     }
 
-    /// Whether the path is as `pattern` says: names with dots between, `*` for any one.
-    pub(super) fn matches(&self, pattern: &str) -> bool {
+    /// Whether the path has these names, given from the last one up; `*` stands for any one.
+    pub(super) fn matches(&self, names: &[&str]) -> bool {
         let mut here = self;
-        for part in pattern.rsplit('.') {
+        for name in names {
             let Some(up) = here.up else { return false };
-            if part != "*" && part != here.name {
+            if *name != "*" && *name != here.name {
                 return false;
             }
             here = up;
@@ -334,11 +334,11 @@ mod tests {
         let web = services.key("web");
         let ports = web.key("ports");
         let first = ports.item(0);
-        assert!(first.matches("services.*.ports.[]"));
-        assert!(first.matches("services.*.ports.*"));
-        assert!(!first.matches("services.*.ports"));
-        assert!(!ports.matches("services.*.ports.*"));
-        assert!(!ports.matches("ports"));
+        assert!(first.matches(&["[]", "ports", "*", "services"]));
+        assert!(first.matches(&["*", "ports", "*", "services"]));
+        assert!(!first.matches(&["ports", "*", "services"]));
+        assert!(!ports.matches(&["*", "ports", "*", "services"]));
+        assert!(!ports.matches(&["ports"]));
         assert_eq!(first.to_string(), "services.web.ports[0]");
     }
 }

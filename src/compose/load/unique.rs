@@ -1,11 +1,13 @@
 //! Lists whose later items replace earlier ones of the same meaning, as ports of one target or mounts of one place.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use super::node::Map;
 use super::node::Node;
 use super::node::Path;
 use super::node::Value;
+use super::rules::Rules;
 use super::session::Fault;
 use super::session::Session;
 use super::short;
@@ -24,37 +26,39 @@ enum Identity {
     EnvFile,
 }
 
-const RULES: &[(&str, Identity)] = &[
-    ("networks.*.labels", Identity::Key),
-    ("networks.*.ipam.options", Identity::Key),
-    ("services.*.annotations", Identity::Key),
-    ("services.*.build.args", Identity::Key),
-    ("services.*.build.additional_contexts", Identity::Key),
-    ("services.*.build.platform", Identity::Key),
-    ("services.*.build.tags", Identity::Key),
-    ("services.*.build.labels", Identity::Key),
-    ("services.*.cap_add", Identity::Key),
-    ("services.*.cap_drop", Identity::Key),
-    ("services.*.configs", Identity::File("")),
-    ("services.*.deploy.labels", Identity::Key),
-    ("services.*.devices", Identity::Device),
-    ("services.*.dns", Identity::Key),
-    ("services.*.dns_opt", Identity::Key),
-    ("services.*.dns_search", Identity::Key),
-    ("services.*.environment", Identity::Key),
-    ("services.*.env_file", Identity::EnvFile),
-    ("services.*.expose", Identity::Expose),
-    ("services.*.labels", Identity::Key),
-    ("services.*.links", Identity::Key),
-    ("services.*.networks.*.aliases", Identity::Key),
-    ("services.*.networks.*.link_local_ips", Identity::Key),
-    ("services.*.ports", Identity::Port),
-    ("services.*.profiles", Identity::Key),
-    ("services.*.secrets", Identity::File("/run/secrets")),
-    ("services.*.sysctls", Identity::Key),
-    ("services.*.tmpfs", Identity::Key),
-    ("services.*.volumes", Identity::Target),
-];
+static RULES: LazyLock<Rules<Identity>> = LazyLock::new(|| {
+    Rules::new(&[
+        ("networks.*.labels", Identity::Key),
+        ("networks.*.ipam.options", Identity::Key),
+        ("services.*.annotations", Identity::Key),
+        ("services.*.build.args", Identity::Key),
+        ("services.*.build.additional_contexts", Identity::Key),
+        ("services.*.build.platform", Identity::Key),
+        ("services.*.build.tags", Identity::Key),
+        ("services.*.build.labels", Identity::Key),
+        ("services.*.cap_add", Identity::Key),
+        ("services.*.cap_drop", Identity::Key),
+        ("services.*.configs", Identity::File("")),
+        ("services.*.deploy.labels", Identity::Key),
+        ("services.*.devices", Identity::Device),
+        ("services.*.dns", Identity::Key),
+        ("services.*.dns_opt", Identity::Key),
+        ("services.*.dns_search", Identity::Key),
+        ("services.*.environment", Identity::Key),
+        ("services.*.env_file", Identity::EnvFile),
+        ("services.*.expose", Identity::Expose),
+        ("services.*.labels", Identity::Key),
+        ("services.*.links", Identity::Key),
+        ("services.*.networks.*.aliases", Identity::Key),
+        ("services.*.networks.*.link_local_ips", Identity::Key),
+        ("services.*.ports", Identity::Port),
+        ("services.*.profiles", Identity::Key),
+        ("services.*.secrets", Identity::File("/run/secrets")),
+        ("services.*.sysctls", Identity::Key),
+        ("services.*.tmpfs", Identity::Key),
+        ("services.*.volumes", Identity::Target),
+    ])
+});
 
 /// Leaves of every such list the last item of each meaning, at the place of the first.
 pub(super) fn enforce(session: &Session<'_>, project: &mut Map) {
@@ -67,8 +71,8 @@ fn visit_map(session: &Session<'_>, map: &mut Map, path: Path<'_>) {
         match &mut entry.node.value {
             Value::Map(map) => visit_map(session, map, here),
             Value::List(items) => {
-                if let Some((_, identity)) = RULES.iter().find(|(pattern, _)| here.matches(pattern)) {
-                    thin(session, items, *identity, here);
+                if let Some(identity) = RULES.of(here) {
+                    thin(session, items, identity, here);
                 }
             }
             _ => {}
