@@ -35,8 +35,7 @@ impl Recipe {
     /// # Errors
     /// The file of a config or secret cannot be read.
     pub fn of(project: &Project, name: &str) -> Result<Recipe> {
-        let mut service = project.normal_of(name).cloned().unwrap_or_default();
-        treatment::keep_what_is_made(&mut service);
+        let service = project.normal_of(name).map(treatment::what_is_made).unwrap_or_default();
         let mut recipe = Recipe { service, ..Recipe::default() };
         let Some(model) = project.services.get(name) else { return Ok(recipe) };
         for key in model.networks.keys() {
@@ -69,8 +68,10 @@ impl Recipe {
 
     /// The `config-hash` label: one digest over everything.
     pub fn hash(&self) -> String {
-        let sorted = Value::Object(sorted(&self.service)).to_string();
-        hex(format!("{sorted}\n{:?}\n{:?}", self.names, self.contents).as_bytes())
+        let mut text = Vec::new();
+        write_sorted(&self.service, &mut text).expect("writing to memory does not fail, and all keys are text");
+        text.extend(format!("\n{:?}\n{:?}", self.names, self.contents).into_bytes());
+        hex(&text)
     }
 
     /// What differs from an older recipe, in the user's words: `environment.DEBUG, ports`, `config app`.
@@ -117,21 +118,44 @@ pub fn content(project: &Project, what: (&str, &str), object: &FileObject) -> Re
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// The same map with all keys in order, at every depth: the hash must not depend on the order of the file.
-fn sorted(map: &Map<String, Value>) -> Map<String, Value> {
-    let mut pairs: Vec<_> = map.iter().map(|(key, value)| (key.clone(), sorted_value(value))).collect();
-    pairs.sort_by(|a, b| a.0.cmp(&b.0));
-    pairs.into_iter().collect()
+/// Writes a map as JSON with all keys in order, at every depth: the hash must not depend on the order of the file.
+fn write_sorted(map: &Map<String, Value>, text: &mut Vec<u8>) -> serde_json::Result<()> {
+    let mut pairs: Vec<_> = map.iter().collect();
+    pairs.sort_by_key(|(key, _)| *key);
+    text.push(b'{');
+    for (number, (key, value)) in pairs.into_iter().enumerate() {
+        separate(number, text);
+        serde_json::to_writer(&mut *text, key)?;
+        text.push(b':');
+        write_value(value, text)?;
+    }
+    text.push(b'}');
+    Ok(())
 }
 
-fn sorted_value(value: &Value) -> Value {
+fn write_value(value: &Value, text: &mut Vec<u8>) -> serde_json::Result<()> {
     match value {
-        Value::Object(map) => Value::Object(sorted(map)),
-        Value::Array(list) => list.iter().map(sorted_value).collect(),
-        other => other.clone(),
+        Value::Object(map) => write_sorted(map, text),
+        Value::Array(items) => {
+            text.push(b'[');
+            for (number, item) in items.iter().enumerate() {
+                separate(number, text);
+                write_value(item, text)?;
+            }
+            text.push(b']');
+            Ok(())
+        }
+        other => serde_json::to_writer(text, other),
+    }
+}
+
+fn separate(number: usize, text: &mut Vec<u8>) {
+    if number > 0 {
+        text.push(b',');
     }
 }
 
@@ -196,6 +220,14 @@ mod tests {
         let some = recipe(json!({"networks": {"front": null}, "labels": {"a": "b"}, "deploy": {}, "ports": [1]}), &[]);
         assert_eq!(some.difference(&none), "deploy, labels.a, networks.front, and 1 more");
         assert_eq!(none.difference(&some), "deploy, labels.a, networks.front, and 1 more");
+    }
+
+    /// Another digest for the same recipe would make every container anew.
+    #[test]
+    fn the_digest_is_that_of_the_sorted_json() {
+        let recipe = recipe(json!({"b": [{"y": 1.5, "x": "a\"é\n"}, []], "a": {}, "c": null}), &[("config app", "x")]);
+        let text = r#"{"a":{},"b":[{"x":"a\"é\n","y":1.5},[]],"c":null}"#.to_owned() + "\n{}\n{\"config app\": \"x\"}";
+        assert_eq!(recipe.hash(), hex(text.as_bytes()));
     }
 
     #[test]

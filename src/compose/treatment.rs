@@ -10,8 +10,8 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::Map;
@@ -45,62 +45,69 @@ use Treatment::Warned;
 /// An entry is for all that is below it too.
 type Table = &'static [(&'static str, Treatment)];
 
-/// The paths of the attributes of a service, and the paths on the way to them, which have no treatment of their own.
-static SERVICE: LazyLock<HashMap<&'static str, Option<Treatment>>> = LazyLock::new(|| {
-    let mut paths = HashMap::new();
-    for (path, treatment) in tables::SERVICE {
-        for (end, _) in path.char_indices().filter(|(end, letter)| matches!(letter, '.' | '[') && *end > 0) {
-            paths.entry(path[..end].trim_end_matches("[]")).or_insert(None);
-            paths.entry(&path[..end]).or_insert(None);
-        }
-        paths.insert(path, Some(*treatment));
-    }
-    paths
-});
-
-/// Where a value stands: its path in the table, and what a person calls it.
-struct Spot {
-    path: String,
-    name: String,
+/// What a table says of one attribute and of those below it.
+#[derive(Default)]
+struct Branch {
+    /// None on the way to others.
+    treatment: Option<Treatment>,
+    /// Says something even if nothing stands in it.
+    speaks: bool,
+    below: BTreeMap<&'static str, Branch>,
 }
 
-impl Spot {
-    fn start() -> Spot {
-        Spot { path: String::new(), name: String::new() }
+/// The attributes of a service.
+static SERVICE: LazyLock<Branch> = LazyLock::new(|| {
+    let mut root = Branch::default();
+    tables::SERVICE.iter().for_each(|(path, treatment)| root.reach(path).treatment = Some(*treatment));
+    SPEAK_BY_BEING_THERE.iter().for_each(|path| root.reach(path).speaks = true);
+    root
+});
+
+/// Mappings that say something even if nothing stands in them.
+const SPEAK_BY_BEING_THERE: [&str; 3] = ["networks.*", "ulimits.*", "deploy.restart_policy"];
+
+/// What stands behind the name of a list for each of its items.
+const ITEM: &str = "[]";
+
+impl Branch {
+    fn reach(&mut self, path: &'static str) -> &mut Branch {
+        let names = path.split('.').flat_map(|name| match name.strip_suffix(ITEM) {
+            Some(list) => [Some(list), Some(ITEM)],
+            None => [Some(name), None],
+        });
+        names.flatten().fold(self, |branch, name| branch.below.entry(name).or_default())
     }
 
-    /// The entry below this one; None if the table knows nothing of it.
-    fn below(&self, key: &str) -> Option<(Spot, Option<Treatment>)> {
-        let join = |text: &str, key: &str| if text.is_empty() { key.to_owned() } else { format!("{text}.{key}") };
-        let exact = join(&self.path, key);
-        let path = if SERVICE.contains_key(exact.as_str()) { exact } else { join(&self.path, "*") };
-        let treatment = *SERVICE.get(path.as_str())?;
-        Some((Spot { path, name: join(&self.name, key) }, treatment))
+    /// The branch of this key; None if the table knows nothing of it.
+    fn at(&self, key: &str) -> Option<&Branch> {
+        self.below.get(key).or_else(|| self.below.get("*"))
     }
 
-    fn item(&self) -> Spot {
-        Spot { path: format!("{}[]", self.path), name: self.name.clone() }
+    /// The branch of the items of this list, if the table has something for what stands in them.
+    fn item(&self) -> Option<&Branch> {
+        self.below.get(ITEM)
     }
 }
 
 /// The attributes of a service in normal form that have no effect, by name.
 pub(super) fn without_effect(service: &Map<String, Value>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    collect(service, &Spot::start(), &mut found);
+    collect(service, (&SERVICE, ""), &mut found);
     found
 }
 
-fn collect(map: &Map<String, Value>, at: &Spot, found: &mut BTreeSet<String>) {
+/// `name` is what a person calls the mapping.
+fn collect(map: &Map<String, Value>, (branch, name): (&Branch, &str), found: &mut BTreeSet<String>) {
     for (key, value) in map {
-        match at.below(key) {
-            Some((spot, Some(Warned(usual)))) if asks(value, usual) => drop(found.insert(spot.name)),
-            Some((spot, None)) => match value {
-                Value::Object(map) => collect(map, &spot, found),
-                Value::Array(items) => {
-                    items.iter().filter_map(Value::as_object).for_each(|item| collect(item, &spot.item(), found));
-                }
-                _ => {}
-            },
+        let Some(branch) = branch.at(key) else { continue };
+        let name = || if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        match (branch.treatment, value) {
+            (Some(Warned(usual)), _) if asks(value, usual) => drop(found.insert(name())),
+            (None, Value::Object(map)) => collect(map, (branch, &name()), found),
+            (None, Value::Array(items)) => {
+                let Some(branch) = branch.item() else { continue };
+                items.iter().filter_map(Value::as_object).for_each(|item| collect(item, (branch, &name()), found));
+            }
             _ => {}
         }
     }
@@ -117,29 +124,36 @@ fn asks(value: &Value, usual: &[&str]) -> bool {
     }
 }
 
-/// Leaves of a service in normal form only what a container is made with.
-pub(super) fn keep_what_is_made(service: &mut Map<String, Value>) {
-    keep(service, &Spot::start());
+/// What a container is made with of a service in normal form.
+pub(super) fn what_is_made(service: &Map<String, Value>) -> Map<String, Value> {
+    made(service, Some(&SERVICE))
 }
 
-fn keep(map: &mut Map<String, Value>, at: &Spot) {
-    map.retain(|key, value| match at.below(key) {
-        Some((_, Some(Made | Judged | Refused))) => true,
-        Some((_, Some(Obeyed | Loaded | Warned(_)))) => false,
-        Some((spot, None)) => {
-            match value {
-                Value::Object(map) => keep(map, &spot),
-                Value::Array(items) => items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| keep(item, &spot.item())),
-                _ => {}
-            }
-            SPEAK_BY_BEING_THERE.contains(&spot.path.as_str()) || !is_empty(value)
+fn made(map: &Map<String, Value>, branch: Option<&Branch>) -> Map<String, Value> {
+    let kept = |(key, value): (&String, &Value)| {
+        let value = match branch.and_then(|branch| branch.at(key)) {
+            Some(branch) => of_branch(value, branch)?,
+            None if key.starts_with("x-") => return None,
+            None => value.clone(),
+        };
+        Some((key.clone(), value))
+    };
+    map.iter().filter_map(kept).collect()
+}
+
+fn of_branch(value: &Value, branch: &Branch) -> Option<Value> {
+    let kept = match (branch.treatment, value) {
+        (Some(Made | Judged | Refused), _) => return Some(value.clone()),
+        (Some(Obeyed | Loaded | Warned(_)), _) => return None,
+        (None, Value::Object(map)) => Value::Object(made(map, Some(branch))),
+        (None, Value::Array(items)) => {
+            let of_item = |item: &Value| item.as_object().map_or_else(|| item.clone(), |map| Value::Object(made(map, branch.item())));
+            Value::Array(items.iter().map(of_item).collect())
         }
-        None => !key.starts_with("x-"),
-    });
+        (None, other) => other.clone(),
+    };
+    (branch.speaks || !is_empty(&kept)).then_some(kept)
 }
-
-/// Mappings that say something even if nothing stands in them.
-const SPEAK_BY_BEING_THERE: [&str; 3] = ["networks.*", "ulimits.*", "deploy.restart_policy"];
 
 /// Whether nothing stands in a mapping or list, nor in the mappings of a list.
 fn is_empty(value: &Value) -> bool {
