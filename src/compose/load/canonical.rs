@@ -113,17 +113,17 @@ impl Shaper<'_, '_> {
                 self.refuse(node, path)
             };
         };
-        let mut map = Map::new();
+        let mut entries = Vec::new();
         for (index, item) in items.iter().enumerate() {
             match item.as_text().and_then(|text| text.split_once('=')) {
-                Some((key, value)) => map.put(key, Node::text(value, item.at)),
+                Some((key, value)) => entries.push((Rc::from(key), Entry { key_at: item.at, node: Node::text(value, item.at) })),
                 None if self.unread == Unread::Kept => return,
                 None => {
                     self.session.report(Fault::new(item.at, format!("`{}` must be `key=value`, not `{}`", path.item(index), item.value)))
                 }
             }
         }
-        node.value = Value::Map(map);
+        node.value = Value::Map(entries.into_iter().collect());
     }
 
     fn ssh(&self, node: &mut Node, path: Path<'_>) {
@@ -132,19 +132,21 @@ impl Shaper<'_, '_> {
                 self.refuse(node, path)
             };
         };
-        let mut map = Map::new();
+        let mut entries = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let text = item.as_text().unwrap_or_default();
             match text.split_once('=') {
-                Some((id, path)) => map.put(id, Node::text(path, item.at)),
-                None if text == "default" => map.put("default", Node::new(Value::Null, item.at)),
+                Some((id, path)) => entries.push((Rc::from(id), Entry { key_at: item.at, node: Node::text(path, item.at) })),
+                None if text == "default" => {
+                    entries.push((Rc::from(text), Entry { key_at: item.at, node: Node::new(Value::Null, item.at) }))
+                }
                 None => {
                     let fault = Fault::new(item.at, format!("`{}` must be `default` or `id=path`, not `{}`", path.item(index), item.value));
                     self.session.report(fault);
                 }
             }
         }
-        node.value = Value::Map(map);
+        node.value = Value::Map(entries.into_iter().collect());
     }
 
     fn depends_on(&self, node: &mut Node, path: Path<'_>) {

@@ -146,20 +146,13 @@ fn import(loader: &Loader<'_, '_>, mut found: Map, document: &mut Map) {
             document.put(section, Node::new(Value::Map(Map::new()), at));
         }
         let Some(to) = document.get_mut(section).and_then(Node::as_map_mut) else { continue };
-        for (name, entry) in from {
-            match to.entry(&name) {
-                None => {
-                    to.insert(name, entry);
-                }
-                Some(known) if known.node.same(&entry.node) => {}
-                Some(known) => {
-                    let fault = Fault::new(known.key_at, format!("`{section}.{name}` is also in an included file, and differs"));
-                    let because = format!("the other one is in `{}` on line {}", loader.session.file(entry.key_at), entry.key_at.line);
-                    loader
-                        .session
-                        .report(fault.because(because).hint("include it as a list of paths with an override file, or rename one"));
-                }
+        *to = std::mem::take(to).joined(from, |name, known, entry| {
+            if !known.node.same(&entry.node) {
+                let fault = Fault::new(known.key_at, format!("`{section}.{name}` is also in an included file, and differs"));
+                let because = format!("the other one is in `{}` on line {}", loader.session.file(entry.key_at), entry.key_at.line);
+                loader.session.report(fault.because(because).hint("include it as a list of paths with an override file, or rename one"));
             }
-        }
+            known
+        });
     }
 }

@@ -101,15 +101,12 @@ impl Merger<'_, '_> {
         }
     }
 
-    fn maps(&self, mut earlier: Map, later: Map, path: Path<'_>) -> Map {
-        for (key, entry) in later {
-            let merged = match earlier.remove(&key) {
-                Some(known) => Entry { key_at: entry.key_at, node: self.merge(known.node, entry.node, path.key(&key)) },
-                None => entry,
-            };
-            earlier.insert(key, merged);
-        }
-        earlier
+    fn maps(&self, earlier: Map, later: Map, path: Path<'_>) -> Map {
+        let merged = |key: &Rc<str>, known: Entry, entry: Entry| {
+            let node = self.merge(known.node, entry.node, path.key(key));
+            Entry { key_at: entry.key_at, node }
+        };
+        earlier.joined(later, merged)
     }
 
     fn merge_as(&self, how: How, earlier: Node, later: Node, path: Path<'_>) -> Node {

@@ -1,9 +1,9 @@
 //! The tree that every phase of loading works on: YAML values, each with its place in the user's file.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map;
+use std::cmp::Ordering;
 use std::fmt::{self, Display};
 use std::rc::Rc;
+use std::vec;
 
 /// Where a value stands: a file of the session and a place in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,8 +52,10 @@ pub(crate) enum Value {
 }
 
 /// A mapping, sorted by key: what is printed must not depend on the order of the file.
+///
+/// A list, for nearly all mappings are small and are made once. Many entries are added by [`Map::joined`], not one by one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Map(BTreeMap<Rc<str>, Entry>);
+pub(crate) struct Map(Vec<(Rc<str>, Entry)>);
 
 /// A key's place and its value.
 #[derive(Debug, Clone)]
@@ -179,20 +181,26 @@ impl Map {
         self.0.is_empty()
     }
 
+    /// Where the entry of `key` is, or where it would be.
+    fn place(&self, key: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(key))
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        self.0.get(key).map(|entry| &entry.node)
+        self.entry(key).map(|entry| &entry.node)
     }
 
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
-        self.0.get_mut(key).map(|entry| &mut entry.node)
+        let place = self.place(key).ok()?;
+        Some(&mut self.0[place].1.node)
     }
 
     pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
-        self.0.get(key)
+        self.place(key).ok().map(|place| &self.0[place].1)
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.place(key).is_ok()
     }
 
     /// The text under `key`, if it is text.
@@ -203,32 +211,66 @@ impl Map {
     /// Puts a value whose key stands nowhere in particular; its place stands for both.
     pub(super) fn put(&mut self, key: impl Into<Rc<str>>, node: Node) {
         let key = key.into();
-        let key_at = self.0.get(&key).map_or(node.at, |entry| entry.key_at);
-        self.0.insert(key, Entry { key_at, node });
-    }
-
-    pub(super) fn insert(&mut self, key: Rc<str>, entry: Entry) -> Option<Entry> {
-        self.0.insert(key, entry)
+        match self.place(&key) {
+            Ok(place) => self.0[place].1.node = node,
+            Err(place) => self.0.insert(place, (key, Entry { key_at: node.at, node })),
+        }
     }
 
     pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
-        self.0.remove(key)
+        let place = self.place(key).ok()?;
+        Some(self.0.remove(place).1)
     }
 
-    pub(crate) fn iter(&self) -> btree_map::Iter<'_, Rc<str>, Entry> {
-        self.0.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Rc<str>, &Entry)> + Clone {
+        self.0.iter().map(|(key, entry)| (key, entry))
     }
 
-    pub(super) fn iter_mut(&mut self) -> btree_map::IterMut<'_, Rc<str>, Entry> {
-        self.0.iter_mut()
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Rc<str>, &mut Entry)> {
+        self.0.iter_mut().map(|(key, entry)| (&*key, entry))
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Rc<str>> {
-        self.0.keys()
+        self.0.iter().map(|(key, _)| key)
     }
 
-    pub(super) fn retain(&mut self, keep: impl FnMut(&Rc<str>, &mut Entry) -> bool) {
-        self.0.retain(keep);
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Rc<str>, &mut Entry) -> bool) {
+        self.0.retain_mut(|(key, entry)| keep(key, entry));
+    }
+
+    /// All entries of both; `both` makes one of two that have the same key.
+    pub(super) fn joined(self, other: Map, mut both: impl FnMut(&Rc<str>, Entry, Entry) -> Entry) -> Map {
+        let mut all = Vec::with_capacity(self.len() + other.len());
+        let (mut ours, mut theirs) = (self.0.into_iter().peekable(), other.0.into_iter().peekable());
+        while let (Some((one, _)), Some((two, _))) = (ours.peek(), theirs.peek()) {
+            match one.cmp(two) {
+                Ordering::Less => all.extend(ours.next()),
+                Ordering::Greater => all.extend(theirs.next()),
+                Ordering::Equal => {
+                    let pair = ours.next().zip(theirs.next());
+                    all.extend(pair.map(|((key, one), (_, two))| (key.clone(), both(&key, one, two))));
+                }
+            }
+        }
+        all.extend(ours);
+        all.extend(theirs);
+        Map(all)
+    }
+
+    /// A mapping of these entries; `twice` is given the first and the second one of the same key, of which the second stays.
+    pub(super) fn of(mut entries: Vec<(Rc<str>, Entry)>, mut twice: impl FnMut(&str, &Entry, &Entry)) -> Map {
+        if !entries.is_sorted_by(|one, two| one.0 < two.0) {
+            entries.sort_by(|one, two| one.0.cmp(&two.0));
+            entries.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                if same {
+                    twice(&later.0, &kept.1, &later.1);
+                    std::mem::swap(&mut later.1, &mut kept.1);
+                }
+                same
+            });
+        }
+        Map(entries)
     }
 
     fn same(&self, other: &Map) -> bool {
@@ -239,7 +281,7 @@ impl Map {
 
 impl IntoIterator for Map {
     type Item = (Rc<str>, Entry);
-    type IntoIter = btree_map::IntoIter<Rc<str>, Entry>;
+    type IntoIter = vec::IntoIter<(Rc<str>, Entry)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
@@ -248,7 +290,7 @@ impl IntoIterator for Map {
 
 impl FromIterator<(Rc<str>, Entry)> for Map {
     fn from_iter<I: IntoIterator<Item = (Rc<str>, Entry)>>(entries: I) -> Map {
-        Map(entries.into_iter().collect())
+        Map::of(entries.into_iter().collect(), |_, _, _| {})
     }
 }
 
@@ -329,7 +371,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_matches_a_pattern_of_the_same_depth_only() {
+    fn mappings_are_joined_in_order() {
+        let at = |line| Span { line, ..Span::default() };
+        let entry = |key: &str, line| (Rc::from(key), Entry { key_at: at(line), node: Node::text(key, at(line)) });
+        let map = |keys: &[&str], line| -> Map { keys.iter().map(|key| entry(key, line)).collect() };
+        let mut joined = map(&["c", "a", "e"], 1).joined(map(&["b", "c", "d", "c"], 2), |_, one, _| one);
+        let lines: Vec<_> = joined.iter().map(|(key, entry)| (&**key, entry.key_at.line)).collect();
+        assert_eq!(lines, [("a", 1), ("b", 2), ("c", 1), ("d", 2), ("e", 1)]);
+        joined.put("bb", Node::text("x", at(3)));
+        assert_eq!(joined.keys().map(|key| &**key).collect::<Vec<_>>(), ["a", "b", "bb", "c", "d", "e"]);
+        assert!(joined.remove("b").is_some() && !joined.has("b") && joined.text("bb") == Some("x"));
+    }
+
+    #[test]
+    fn a_path_matches_names_of_the_same_depth_only() {
         let services = Path::ROOT.key("services");
         let web = services.key("web");
         let ports = web.key("ports");

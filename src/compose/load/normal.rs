@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::environment::Environment;
+use super::node::Entry;
 use super::node::Map;
 use super::node::Node;
 use super::node::Span;
@@ -149,15 +150,16 @@ fn implied_dependencies(service: &mut Map, at: Span) {
         service.put("depends_on", Node::new(Value::Map(Map::new()), at));
     }
     let Some(dependencies) = service.get_mut("depends_on").and_then(Node::as_map_mut) else { return };
-    for (name, at, restart) in implied {
-        if !dependencies.has(&name) {
-            let mut dependency = super::merge::started(at);
-            if let Some(map) = dependency.as_map_mut() {
-                map.put("restart", Node::bool(restart, at));
-            }
-            dependencies.put(name, dependency);
+    let dependency = |(name, at, restart): (String, Span, bool)| {
+        let mut node = super::merge::started(at);
+        if let Some(map) = node.as_map_mut() {
+            map.put("restart", Node::bool(restart, at));
         }
-    }
+        (Rc::from(name), Entry { key_at: at, node })
+    };
+    // The first of a name says what it is, and before it what is written.
+    let implied: Map = implied.into_iter().rev().map(dependency).collect();
+    *dependencies = std::mem::take(dependencies).joined(implied, |_, written, _| written);
 }
 
 /// What has no name of its own is named after the project and its key; what is external after its key.

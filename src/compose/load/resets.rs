@@ -1,7 +1,6 @@
 //! The tags `!reset` and `!override`, and merge keys: a raw document becomes a plain tree and a list of the places
 //! that its tags clear in what earlier files said.
 
-use super::node::Entry;
 use super::node::Map;
 use super::node::Mark;
 use super::node::Node;
@@ -62,7 +61,8 @@ impl Resets {
                 session.report(Fault::new(at, "`<<` merges mappings only").hint("give it an alias of a mapping, or a list of them"));
                 continue;
             };
-            fill(map, source);
+            // What the mapping says itself stays.
+            *map = std::mem::take(map).joined(source, |_, own, _| own);
         }
     }
 
@@ -84,14 +84,5 @@ impl Resets {
             }
             true
         });
-    }
-}
-
-/// Adds what `map` does not say itself.
-fn fill(map: &mut Map, source: Map) {
-    for (key, Entry { key_at, node }) in source {
-        if !map.has(&key) {
-            map.insert(key, Entry { key_at, node });
-        }
     }
 }

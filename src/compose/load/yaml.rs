@@ -44,9 +44,10 @@ struct Frame {
     open: Open,
 }
 
+/// Where its items or entries begin among those that wait, and the key that has no value yet.
 enum Open {
-    List(Vec<Node>),
-    Map(Map, Option<(Rc<str>, Span)>),
+    List(usize),
+    Map(usize, Option<(Rc<str>, Span)>),
 }
 
 struct Builder<'s, 'e> {
@@ -54,6 +55,9 @@ struct Builder<'s, 'e> {
     file: u32,
     mender: &'s Mender<'s>,
     frames: Vec<Frame>,
+    /// Those of all open lists and mappings, one behind the other, so that each is made once and in its size.
+    items: Vec<Node>,
+    entries: Vec<(Rc<str>, Entry)>,
     anchors: HashMap<usize, (Node, usize)>,
     added: usize,
     documents: Vec<Node>,
@@ -76,7 +80,17 @@ pub(super) fn parse(session: &Session<'_>, file: u32, text: &str) -> Option<Vec<
 }
 
 fn read(session: &Session<'_>, file: u32, text: &str, mender: &Mender<'_>) -> Result<Option<Vec<Node>>, ScanError> {
-    let mut builder = Builder { session, file, mender, frames: Vec::new(), anchors: HashMap::new(), added: 0, documents: Vec::new() };
+    let mut builder = Builder {
+        session,
+        file,
+        mender,
+        frames: Vec::new(),
+        items: Vec::new(),
+        entries: Vec::new(),
+        anchors: HashMap::new(),
+        added: 0,
+        documents: Vec::new(),
+    };
     let mut parser = Parser::new_from_str(text);
     let mut tabs = Tabs::new(text);
     while let Some(next) = parser.next_event() {
@@ -159,8 +173,8 @@ impl Builder<'_, '_> {
                 }
             }
             Event::Alias(anchor) => self.alias(anchor, at)?,
-            Event::SequenceStart(anchor, tag) => self.open(Open::List(Vec::new()), (anchor, tag.as_deref()), at)?,
-            Event::MappingStart(anchor, tag) => self.open(Open::Map(Map::new(), None), (anchor, tag.as_deref()), at)?,
+            Event::SequenceStart(anchor, tag) => self.open(Open::List(self.items.len()), (anchor, tag.as_deref()), at)?,
+            Event::MappingStart(anchor, tag) => self.open(Open::Map(self.entries.len(), None), (anchor, tag.as_deref()), at)?,
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             _ => {}
         }
@@ -187,13 +201,9 @@ impl Builder<'_, '_> {
     }
 
     fn key(&mut self, key: Rc<str>, at: Span) {
-        let Some(Frame { open: Open::Map(map, waiting), .. }) = self.frames.last_mut() else { return };
-        if let Some(first) = map.entry(&key) {
-            let shown = key.trim_start_matches('\0');
-            let fault = Fault::new(at, format!("key `{shown}` is given twice in one mapping"));
-            self.session.report(fault.hint(format!("join it with the one on line {}, or remove one of them", first.key_at.line)));
+        if let Some(Frame { open: Open::Map(_, waiting), .. }) = self.frames.last_mut() {
+            *waiting = Some((key, at));
         }
-        *waiting = Some((key, at));
     }
 
     fn open(&mut self, open: Open, (anchor, tag): (usize, Option<&Tag>), at: Span) -> Option<()> {
@@ -212,8 +222,11 @@ impl Builder<'_, '_> {
     fn close(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
         let value = match frame.open {
-            Open::List(items) => Value::List(items),
-            Open::Map(map, _) => Value::Map(map),
+            Open::List(start) => Value::List(self.items.drain(start..).collect()),
+            Open::Map(start, _) => Value::Map(Map::of(self.entries.drain(start..).collect(), |key, first, second| {
+                let fault = Fault::new(second.key_at, format!("key `{}` is given twice in one mapping", key.trim_start_matches('\0')));
+                self.session.report(fault.hint(format!("join it with the one on line {}, or remove one of them", first.key_at.line)));
+            })),
         };
         let node = Node { value, at: frame.at, mark: frame.mark };
         self.anchor(frame.anchor, &node, frame.weight);
@@ -255,12 +268,8 @@ impl Builder<'_, '_> {
         };
         frame.weight += weight;
         match &mut frame.open {
-            Open::List(items) => items.push(node),
-            Open::Map(map, waiting) => {
-                if let Some((key, key_at)) = waiting.take() {
-                    map.insert(key, Entry { key_at, node });
-                }
-            }
+            Open::List(_) => self.items.push(node),
+            Open::Map(_, waiting) => self.entries.extend(waiting.take().map(|(key, key_at)| (key, Entry { key_at, node }))),
         }
     }
 }
