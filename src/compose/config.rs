@@ -117,7 +117,7 @@ pub fn config_pinned(surroundings: &Surroundings, sources: &Sources, (flags, pin
             if !flags.no_consistency {
                 container_names(&loaded)?;
             }
-            rendered(&loaded, (flags, pin))?
+            rendered(&mut loaded, (flags, pin))?
         }
     };
     Ok(Printed { text, warnings: loaded.warnings })
@@ -225,8 +225,8 @@ fn container_names(loaded: &Loaded) -> Result<()> {
     Ok(())
 }
 
-fn rendered(loaded: &Loaded, (flags, pin): (&ConfigFlags, Option<Pin<'_>>)) -> Result<String> {
-    let mut values = loaded.values();
+fn rendered(loaded: &mut Loaded, (flags, pin): (&ConfigFlags, Option<Pin<'_>>)) -> Result<String> {
+    let mut values = loaded.take_values();
     if let Some(pin) = pin {
         pin_images(&mut values, pin)?;
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
+use serde::Deserialize;
 
 use crate::failure::Doing;
 use crate::failure::Result;
@@ -17,8 +16,7 @@ use super::model::Project;
 use super::model::Service;
 
 /// Reads the values of a loaded project into types.
-pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
-    let normal = loaded.values();
+pub(super) fn typed(mut loaded: Loaded, sources: &Sources) -> Result<Project> {
     let services = |services: &BTreeMap<String, Attributes>| -> Result<BTreeMap<String, Service>> {
         let mut services = all("service", services)?;
         for (name, service) in &mut services {
@@ -29,20 +27,23 @@ pub(super) fn typed(loaded: Loaded, sources: &Sources) -> Result<Project> {
         }
         Ok(services)
     };
+    let (enabled, disabled) = (services(&loaded.services)?, services(&loaded.disabled)?);
+    let (networks, volumes) = (all("network", &loaded.networks)?, all("volume", &loaded.volumes)?);
+    let (configs, secrets) = (objects("config", &loaded)?, objects("secret", &loaded)?);
     Ok(Project {
         pins: BTreeMap::new(),
         separator: separator(sources, &loaded.environment),
-        services: services(&loaded.services)?,
-        disabled: services(&loaded.disabled)?,
-        networks: all("network", &loaded.networks)?,
-        volumes: all("volume", &loaded.volumes)?,
-        configs: objects("config", &loaded)?,
-        secrets: objects("secret", &loaded)?,
+        services: enabled,
+        disabled,
+        networks,
+        volumes,
+        configs,
+        secrets,
+        normal: loaded.take_values(),
         name: loaded.name,
         directory: loaded.directory,
         files: loaded.files,
         environment: loaded.environment,
-        normal,
         places: loaded.places,
         warnings: loaded.warnings,
     })
@@ -57,9 +58,9 @@ fn note_denials(loaded: &Loaded, name: &str, service: &mut Service) {
     }
 }
 
-fn all<T: DeserializeOwned>(kind: &str, resources: &BTreeMap<String, Attributes>) -> Result<BTreeMap<String, T>> {
-    let read = |(name, attributes): (&String, &Attributes)| {
-        let value = serde_json::from_value(Json::Object(attributes.clone())).doing(|| format!("cannot take over {kind} `{name}`"))?;
+fn all<'a, T: Deserialize<'a>>(kind: &str, resources: &'a BTreeMap<String, Attributes>) -> Result<BTreeMap<String, T>> {
+    let read = |(name, attributes): (&String, &'a Attributes)| {
+        let value = T::deserialize(attributes).doing(|| format!("cannot take over {kind} `{name}`"))?;
         Ok((name.clone(), value))
     };
     resources.iter().map(read).collect()

@@ -311,29 +311,32 @@ impl Loaded {
         put(service, "labels", merged);
     }
 
-    /// What `config` prints, with the keys in docker compose's order.
-    pub(in crate::compose) fn values(&self) -> Json {
-        let mut values = Attributes::new();
-        let mut section = |key: &str, resources: &Resources, needed: bool| {
-            if needed || !resources.is_empty() {
-                let resources = resources.iter().map(|(name, resource)| (name.clone(), Json::Object(resource.clone())));
-                values.insert(key.to_owned(), Json::Object(resources.collect()));
-            }
-        };
-        let configs = self.configs.iter().map(|(name, config)| (name.clone(), shown_config(config))).collect();
-        let secrets = self.secrets.iter().map(|(name, secret)| (name.clone(), without(secret, "content"))).collect();
-        section("services", &self.services, true);
-        section("networks", &self.networks, false);
-        section("volumes", &self.volumes, false);
-        section("secrets", &secrets, false);
-        section("configs", &configs, false);
-        if self.notation == Notation::Yaml {
-            section("models", &self.models, false);
-        }
+    /// What `config` prints, with the keys in docker compose's order. The resources are gone then.
+    pub(in crate::compose) fn take_values(&mut self) -> Json {
+        // A config that names a variable is shown without what the variable holds, a secret always.
+        self.configs
+            .values_mut()
+            .filter(|config| config.contains_key("environment"))
+            .for_each(|config| drop(config.shift_remove("content")));
+        self.secrets.values_mut().for_each(|secret| drop(secret.shift_remove("content")));
+        let sections = [
+            ("services", &mut self.services),
+            ("networks", &mut self.networks),
+            ("volumes", &mut self.volumes),
+            ("secrets", &mut self.secrets),
+            ("configs", &mut self.configs),
+            ("models", &mut self.models),
+        ];
         let mut ordered = Attributes::new();
         ordered.insert("name".to_owned(), Json::from(self.name.as_str()));
-        ordered.extend(values);
-        ordered.extend(self.extensions.clone());
+        for (key, resources) in sections {
+            let shown = key != "models" || self.notation == Notation::Yaml;
+            if key == "services" || (shown && !resources.is_empty()) {
+                let resources = std::mem::take(resources).into_iter().map(|(name, resource)| (name, Json::Object(resource)));
+                ordered.insert(key.to_owned(), Json::Object(resources.collect()));
+            }
+        }
+        ordered.extend(std::mem::take(&mut self.extensions));
         if self.notation == Notation::Json {
             ordered.sort_keys();
         }
@@ -356,15 +359,6 @@ fn contents(tree: &Map) -> BTreeMap<String, String> {
         }
     }
     contents
-}
-
-fn without(attributes: &Attributes, key: &str) -> Attributes {
-    attributes.iter().filter(|(name, _)| *name != key).map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-/// A config that names a variable is shown without what the variable holds.
-fn shown_config(config: &Attributes) -> Attributes {
-    if config.contains_key("environment") { without(config, "content") } else { config.clone() }
 }
 
 fn drop_dependencies(service: &mut Attributes, chosen: &BTreeSet<String>) {
