@@ -106,9 +106,14 @@ impl Shaper<'_, '_> {
     }
 
     fn fields(&self, map: &Map, fields: Fields, path: Path<'_>) -> JsonMap<String, Json> {
+        let mut given: Vec<Option<&Node>> = vec![None; fields.len()];
+        for (key, entry) in map.iter().filter(|(_, entry)| !entry.node.is_null()) {
+            if let Some(place) = fields.iter().position(|(field, _)| **field == **key) {
+                given[place] = Some(&entry.node);
+            }
+        }
         let mut shaped = JsonMap::new();
-        for (key, kind) in fields {
-            let node = map.get(key).filter(|node| !node.is_null());
+        for ((key, kind), node) in fields.iter().zip(given) {
             if let Some(value) = self.value(node, *kind, path.key(key)) {
                 shaped.insert(self.title(key, *kind), value);
             }
