@@ -50,7 +50,9 @@ pub struct Spot {
     pub column: usize,
     /// How many characters to underline; at least 1.
     pub width: usize,
-    /// The whole line, without its line break.
+    /// How many characters of a very long line are left out before `text`.
+    pub skipped: usize,
+    /// The line, without its line break.
     pub text: String,
 }
 
@@ -149,14 +151,14 @@ impl Spot {
     fn shown(&self) -> (String, usize, usize) {
         // A tab would push the marks away from the text: show it as one blank, as the columns count it.
         let text = self.text.replace('\t', " ");
-        let (start, width) = (self.column.saturating_sub(1), self.width.max(1));
-        if text.chars().nth(LONGEST_LINE).is_none() {
+        let (start, width) = (self.column.saturating_sub(1 + self.skipped), self.width.max(1));
+        if self.skipped == 0 && text.chars().nth(LONGEST_LINE).is_none() {
             return (text, start, width);
         }
         let skipped = if start + width.min(LONGEST_LINE) > LONGEST_LINE { start.saturating_sub(BEFORE_MARKS) } else { 0 };
         let mut part: String = text.chars().skip(skipped).take(LONGEST_LINE).collect();
         let more = text.chars().nth(skipped + LONGEST_LINE).is_some();
-        let front = if skipped > 0 { "… " } else { "" };
+        let front = if skipped + self.skipped > 0 { "… " } else { "" };
         let start = start - skipped + front.chars().count();
         part.insert_str(0, front);
         if more {
@@ -216,7 +218,7 @@ mod tests {
     fn a_failure_prints_what_where_because_and_a_hint() {
         let failure = Failure::new("cannot load project `shop`")
             .because("service `web` has no key `imagee`")
-            .at(Spot { file: "compose.yaml".into(), line: 3, column: 5, width: 6, text: "    imagee: nginx:1.27".into() })
+            .at(Spot { file: "compose.yaml".into(), line: 3, column: 5, width: 6, skipped: 0, text: "    imagee: nginx:1.27".into() })
             .hint("did you mean `image`?");
         let expected = [
             "error: cannot load project `shop`",
@@ -233,8 +235,10 @@ mod tests {
     #[test]
     fn a_long_line_is_shown_around_its_marks() {
         let line = "a".repeat(300) + "wrong" + &"b".repeat(300);
-        let spot = Spot { file: "f".into(), line: 1, column: 301, width: 5, text: line };
+        let spot = Spot { file: "f".into(), line: 1, column: 301, width: 5, skipped: 0, text: line };
         let expected = format!(" --> f:1:301\n  |\n1 | … {}wrong{}…\n  | {}^^^^^", "a".repeat(40), "b".repeat(115), " ".repeat(42));
         assert_eq!(spot.to_string(), expected);
+        let part = Spot { skipped: 50, text: spot.text[50..500].to_owned(), ..spot };
+        assert_eq!(part.to_string(), expected);
     }
 }

@@ -79,7 +79,7 @@ fn convert(project: &Project, (name, service): (&str, &Service), image: &Image, 
     wanted.annotations = service.annotations.clone();
     namespaces::apply(service, &mut wanted, peers)?;
     wanted.stop_signal = service.stop_signal.clone().or(wanted.stop_signal);
-    let at = |key: &str| project.places.get(&format!("{name}.{key}")).cloned();
+    let at = |key: &str| project.places.spot(&format!("{name}.{key}"));
     let placed = |key: &'static str| move |failure: Failure| at(key).map_or(failure.clone(), |spot| failure.at(spot));
     wanted.stop_timeout = service.stop_grace_period.as_deref().map(seconds).transpose().map_err(placed("stop_grace_period"))?;
     wanted.restart = restart(service).map_err(placed(if has_restart_policy(service) { "deploy" } else { "restart" }))?;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Map;
 use serde_json::Value;
 
-use crate::failure::Spot;
+use crate::compose::load::Places;
 
 /// A project, loaded, merged, checked and with profiles applied.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct Project {
     /// What `config --format json` prints.
     pub normal: Value,
     /// Where the attributes of services stand, as `web.restart`.
-    pub places: BTreeMap<String, Spot>,
+    pub places: Places,
     /// To be shown on standard error: unset variables, obsolete keys, attributes that are not carried out yet (by name).
     pub warnings: Vec<String>,
 }

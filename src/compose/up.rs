@@ -236,7 +236,7 @@ fn uncarried(project: &Project, plan: &Plan) -> Vec<String> {
         _ => None,
     });
     let of_networks = networks.flat_map(|(key, network)| {
-        let options = project.places.contains_key(&format!("network {key}.ipam.options"));
+        let options = project.places.has(&format!("network {key}.ipam.options"));
         let options = options.then(|| format!("network `{key}`: `ipam.options` is not carried out"));
         resource::uncarried_of_network(key, network).into_iter().chain(options)
     });

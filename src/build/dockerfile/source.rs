@@ -40,6 +40,7 @@ impl Source {
             column: place.column.max(1),
             // What goes on over a continuation is marked to the end of its first line.
             width: place.width.min(left).max(1),
+            skipped: 0,
             text,
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::*;
+use crate::compose::load::Places;
 use crate::container::Below;
 use crate::container::Ipc;
 use crate::container::Mount;
@@ -68,7 +69,7 @@ fn converted(service: Value) -> Result<container::Wanted> {
         secrets: serde_json::from_value(json!({"token": {"name": "shop_token", "environment": "TOKEN"}})).unwrap(),
         environment: BTreeMap::from([("TOKEN".to_owned(), "s3cret".to_owned())]),
         normal: Value::Null,
-        places: BTreeMap::new(),
+        places: Places::default(),
         warnings: Vec::new(),
     };
     wanted(&project, ("web", &service), &image(), &Nobody)

@@ -20,7 +20,7 @@ pub fn uncarried(project: &Project, name: &str) -> Vec<String> {
     let Some(service) = project.services.get(name) else { return Vec::new() };
     let mut keys = project.normal_of(name).map(treatment::without_effect).unwrap_or_default();
     // As with docker compose, the normal form has nothing of it.
-    keys.extend(project.places.contains_key(&format!("{name}.pull_refresh_after")).then(|| "pull_refresh_after".to_owned()));
+    keys.extend(project.places.has(&format!("{name}.pull_refresh_after")).then(|| "pull_refresh_after".to_owned()));
     keys.extend(of_restarts(service));
     keys.extend(of_logging(service));
     keys.extend(of_networks(service));

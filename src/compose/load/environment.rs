@@ -7,7 +7,7 @@ use std::io;
 use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::dotenv;
 use super::dotenv::Flaw;
@@ -55,10 +55,10 @@ pub(super) fn add(known: &mut Environment, more: &Environment) {
 }
 
 /// Reads a text file of the project into the session.
-pub(super) fn read(session: &Session<'_>, file: &Path, what: &str) -> Option<(u32, Rc<str>)> {
+pub(super) fn read(session: &Session<'_>, file: &Path, what: &str) -> Option<(u32, Arc<str>)> {
     match read_text(file) {
         Ok(text) => {
-            let text: Rc<str> = Rc::from(text);
+            let text: Arc<str> = Arc::from(text);
             Some((session.keep(file, text.clone()), text))
         }
         Err(error) => {

@@ -1,6 +1,6 @@
 //! The lines of a text, found by their numbers without reading what is before them.
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lines {
     starts: Vec<usize>,
 }

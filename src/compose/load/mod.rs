@@ -32,6 +32,7 @@ mod merge;
 mod node;
 mod normal;
 mod paths;
+mod places;
 mod resets;
 mod resolved;
 mod rules;
@@ -57,6 +58,7 @@ use std::io::Read;
 use std::path::Path as FilePath;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -76,6 +78,7 @@ use session::Session;
 
 pub use explain::Explained;
 pub use explain::explain_in;
+pub use places::Places;
 pub(super) use resolved::Attributes;
 pub(super) use resolved::Loaded;
 pub(super) use resolved::texts;
@@ -288,7 +291,7 @@ impl Loader<'_, '_> {
         project
     }
 
-    fn read_main(&self, file: &FilePath) -> Option<Rc<str>> {
+    fn read_main(&self, file: &FilePath) -> Option<Arc<str>> {
         match self.read(file) {
             Ok(text) => Some(text),
             Err(error) => {
@@ -302,7 +305,7 @@ impl Loader<'_, '_> {
     }
 
     /// The text of a file, or of standard input.
-    fn read(&self, file: &FilePath) -> io::Result<Rc<str>> {
+    fn read(&self, file: &FilePath) -> io::Result<Arc<str>> {
         self.files_read.set(self.files_read.get() + 1);
         if self.files_read.get() > MOST_FILES {
             return Err(io::Error::other(format!("the project has more than {MOST_FILES} files")));
@@ -310,11 +313,11 @@ impl Loader<'_, '_> {
         if file.as_os_str() == files::INPUT {
             return self.session.input();
         }
-        environment::read_text(file).map(Rc::from)
+        environment::read_text(file).map(Arc::from)
     }
 
     /// Merges the documents of a text over `project`.
-    fn document(&self, (file, text): (&FilePath, &Rc<str>), mut project: Map, unit: &Unit<'_>, stage: Stage<'_>) -> (Map, Resets) {
+    fn document(&self, (file, text): (&FilePath, &Arc<str>), mut project: Map, unit: &Unit<'_>, stage: Stage<'_>) -> (Map, Resets) {
         let number = self.session.keep(file, text.clone());
         let mut resets = Resets::default();
         for mut document in self.parse(number, text).iter().cloned() {
@@ -401,7 +404,7 @@ fn resolve_environment(session: &Session<'_>, project: &mut Map, environment: &E
 }
 
 impl Session<'_> {
-    fn input(&self) -> io::Result<Rc<str>> {
+    fn input(&self) -> io::Result<Arc<str>> {
         if let Some(text) = self.read_input.borrow().as_ref() {
             return Ok(text.clone());
         }
@@ -413,7 +416,7 @@ impl Session<'_> {
                 bytes
             }
         };
-        let text: Rc<str> = Rc::from(environment::checked_text(bytes)?);
+        let text: Arc<str> = Arc::from(environment::checked_text(bytes)?);
         *self.read_input.borrow_mut() = Some(text.clone());
         Ok(text)
     }

@@ -9,8 +9,6 @@ use std::path::PathBuf;
 use serde_json::Map as JsonMap;
 use serde_json::Value as Json;
 
-use crate::failure::Spot;
-
 use super::CONTENT;
 use super::Leave;
 use super::consistency;
@@ -23,6 +21,7 @@ use super::node::Node;
 use super::node::Path;
 use super::node::Span;
 use super::node::Value;
+use super::places::Places;
 use super::session::Fault;
 use super::session::Session;
 use super::shape;
@@ -57,27 +56,8 @@ pub(in crate::compose) struct Loaded {
     tree: Map,
     notation: Notation,
     /// Where the attributes of services stand, as `web.restart`: for what is found wrong with them later.
-    pub places: BTreeMap<String, Spot>,
+    pub places: Places,
     pub warnings: Vec<String>,
-}
-
-/// The places of the attributes of all services (`web.restart`); of one that has parts, the place of its name.
-fn places(session: &Session<'_>, tree: &Map) -> BTreeMap<String, Spot> {
-    let services = tree.get("services").and_then(Node::as_map).into_iter().flat_map(Map::iter);
-    let attributes = services.flat_map(|(name, service)| {
-        let attributes = service.node.as_map().into_iter().flat_map(Map::iter);
-        attributes.filter_map(move |(key, entry)| {
-            let has_parts = entry.node.as_map().is_some() || entry.node.as_list().is_some();
-            Some((format!("{name}.{key}"), session.spot(if has_parts { entry.key_at } else { entry.node.at })?))
-        })
-    });
-    // Of networks only what the normal form leaves out.
-    let networks = tree.get("networks").and_then(Node::as_map).into_iter().flat_map(Map::iter);
-    let options = networks.filter_map(|(name, network)| {
-        let options = network.node.as_map()?.get("ipam")?.as_map()?.get("options")?;
-        Some((format!("network {name}.ipam.options"), session.spot(options.at)?))
-    });
-    attributes.chain(options).collect()
 }
 
 impl Loaded {
@@ -113,7 +93,7 @@ impl Loaded {
             models: section("models", Resource::Model),
             contents: contents(&tree),
             extensions,
-            places: places(session, &tree),
+            places: Places::of(session, &tree),
             tree,
             notation,
             warnings: Vec::new(),

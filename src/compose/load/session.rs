@@ -1,12 +1,12 @@
 //! What the phases of one loading share: the texts of the files, the faults found so far, the warnings.
 
 use std::cell::Cell;
-use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::OnceLock;
 
 use crate::failure::Failure;
 use crate::failure::Spot;
@@ -37,6 +37,9 @@ impl Surroundings {
 
 /// No more faults than this are shown; the rest is counted.
 const SHOWN: usize = 50;
+
+/// No more than this is shown of a line, in characters.
+const LONG: usize = 2000;
 
 /// No more than this are collected.
 const MOST: usize = 1000;
@@ -71,15 +74,29 @@ impl Fault {
     }
 }
 
-struct Text {
+/// A file as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
     shown: PathBuf,
-    text: Rc<str>,
-    lines: OnceCell<Lines>,
+    text: Arc<str>,
+    lines: OnceLock<Lines>,
 }
 
 impl Text {
     fn lines(&self) -> &Lines {
         self.lines.get_or_init(|| Lines::of(&self.text))
+    }
+
+    /// A place as the person knows it.
+    pub(super) fn spot(&self, at: Span) -> Spot {
+        let line = self.lines().get(&self.text, at.line as usize);
+        let column = at.column as usize;
+        // Of a line without an end no more is taken than can be shown.
+        let skipped = if line.len() > LONG { column.saturating_sub(LONG / 8) } else { 0 };
+        let text: String = line.chars().skip(skipped).take(LONG).collect();
+        let rest = text.chars().count().saturating_sub(column - 1 - skipped);
+        let width = (at.width as usize).min(rest).max(1);
+        Spot { file: self.shown.clone(), line: at.line as usize, column, width, skipped, text }
     }
 }
 
@@ -91,7 +108,7 @@ pub(super) struct Session<'a> {
     warnings: RefCell<Vec<String>>,
     lacking: Cell<bool>,
     /// What standard input held; it can be read only once.
-    pub read_input: RefCell<Option<Rc<str>>>,
+    pub read_input: RefCell<Option<Arc<str>>>,
     /// What is noted of a variable that is to be explained.
     pub trace: Option<Trace>,
 }
@@ -110,13 +127,13 @@ impl<'a> Session<'a> {
     }
 
     /// Keeps a file's text for the faults that will be found in it.
-    pub(super) fn keep(&self, path: &Path, text: Rc<str>) -> u32 {
+    pub(super) fn keep(&self, path: &Path, text: Arc<str>) -> u32 {
         let shown = path.strip_prefix(&self.surroundings.directory).unwrap_or(path).to_owned();
         let mut texts = self.texts.borrow_mut();
         if let Some(known) = texts.iter().position(|known| known.shown == shown && known.text == text) {
             return known as u32;
         }
-        texts.push(Text { shown, text, lines: OnceCell::new() });
+        texts.push(Text { shown, text, lines: OnceLock::new() });
         texts.len() as u32 - 1
     }
 
@@ -157,6 +174,11 @@ impl<'a> Session<'a> {
     /// The file of a place as the person knows it.
     pub(super) fn file(&self, at: Span) -> String {
         self.texts.borrow().get(at.file as usize).map(|text| text.shown.display().to_string()).unwrap_or_default()
+    }
+
+    /// The files as they were read.
+    pub(super) fn texts(&self) -> Vec<Text> {
+        self.texts.borrow().clone()
     }
 
     /// The places that `scan` finds in a file from a value on, given as offsets; none if the value is an alias.
@@ -222,12 +244,7 @@ impl<'a> Session<'a> {
         if at.line == 0 {
             return None;
         }
-        let texts = self.texts.borrow();
-        let text = texts.get(at.file as usize)?;
-        let line = text.lines().get(&text.text, at.line as usize);
-        let rest = line.chars().count().saturating_sub(at.column as usize - 1);
-        let width = (at.width as usize).min(rest).max(1);
-        Some(Spot { file: text.shown.clone(), line: at.line as usize, column: at.column as usize, width, text: line.to_owned() })
+        self.texts.borrow().get(at.file as usize).map(|text| text.spot(at))
     }
 }
 

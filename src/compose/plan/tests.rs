@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::compose::labels;
+use crate::compose::load::Places;
 use crate::compose::model::Project;
 use crate::compose::observe::Found;
 use crate::compose::observe::FoundContainer;
@@ -33,7 +34,7 @@ fn project(normal: Value) -> Project {
         secrets: BTreeMap::new(),
         environment: BTreeMap::new(),
         normal,
-        places: BTreeMap::new(),
+        places: Places::default(),
         warnings: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::compose::load::Places;
 
 fn project(watch: &serde_json::Value) -> Project {
     let service = json!({"image": "x", "build": {"context": "/src"}, "volumes": [{"type": "bind", "source": "/src/bound", "target": "/b"}],
@@ -21,7 +22,7 @@ fn project(watch: &serde_json::Value) -> Project {
         secrets: BTreeMap::new(),
         environment: BTreeMap::new(),
         normal: serde_json::Value::Null,
-        places: BTreeMap::new(),
+        places: Places::default(),
         warnings: Vec::new(),
     }
 }
