@@ -19,7 +19,7 @@ pub struct Command {
     container: String,
 }
 
-/// How the standard streams are joined.
+// How the standard streams are joined.
 #[derive(Debug, Clone, Args)]
 pub struct Joining {
     /// Do not join standard input

@@ -115,7 +115,7 @@ pub struct Command {
     context: String,
 }
 
-/// What scripts still write, and what means nothing without a daemon.
+// What scripts still write, and what means nothing without a daemon.
 #[derive(Debug, Args)]
 struct Past {
     #[arg(long, hide = true)]
@@ -130,7 +130,7 @@ struct Past {
     limits: OldLimits,
 }
 
-/// Flags of the builder before BuildKit, which buildx still takes and does not carry out.
+// Flags of the builder before BuildKit, which buildx still takes and does not carry out.
 #[derive(Debug, Args)]
 struct OldLimits {
     #[arg(short, long, hide = true)]

@@ -22,6 +22,7 @@ use crate::place::Home;
 use crate::units;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
@@ -57,7 +58,7 @@ pub struct Du {
     past: Past,
 }
 
-/// What means nothing without a daemon.
+// What means nothing without a daemon.
 #[derive(Debug, Args)]
 struct Past {
     #[arg(long, hide = true)]

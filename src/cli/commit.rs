@@ -24,7 +24,7 @@ pub struct Command {
     name: Option<String>,
 }
 
-/// What the image is to be besides the container's.
+// What the image is to be besides the container's.
 #[derive(Debug, Clone, Args)]
 pub struct Made {
     /// Who made it

@@ -65,7 +65,7 @@ pub struct Command {
     command: Option<Verb>,
 }
 
-/// The flags before the verb.
+// The flags before the verb.
 #[derive(Debug, Clone, Args)]
 pub struct ProjectFlags {
     /// A Compose file
@@ -194,6 +194,7 @@ impl ProjectFlags {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Verb {
     /// Join the standard streams to a service's container
     Attach(attach::Command),
@@ -319,7 +320,7 @@ impl Command {
     }
 }
 
-/// `coracle up`: short for `coracle compose up`.
+// `coracle up`: short for `coracle compose up`.
 #[derive(Debug, Args)]
 pub struct ShortUp {
     #[command(flatten)]
@@ -328,7 +329,7 @@ pub struct ShortUp {
     up: Box<Up>,
 }
 
-/// `coracle down`: short for `coracle compose down`.
+// `coracle down`: short for `coracle compose down`.
 #[derive(Debug, Args)]
 pub struct ShortDown {
     #[command(flatten)]

@@ -21,6 +21,7 @@ use crate::units;
 // One is made in a process, so its size is of no account.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Join the standard streams to a running container
     Attach(cli::attach::Command),

@@ -30,7 +30,7 @@ pub struct Command {
     target: String,
 }
 
-/// How files are copied.
+// How files are copied.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Manner {
     /// Keep owners and groups by their numbers

@@ -35,7 +35,7 @@ pub struct Command {
     format: Option<String>,
 }
 
-/// Which events are shown.
+// Which events are shown.
 #[derive(Debug, Clone, Args)]
 pub struct Period {
     /// Show what has happened since then, too: a point in time, or a duration back from now

@@ -27,7 +27,7 @@ pub struct Command {
     words: Vec<String>,
 }
 
-/// What `exec` and `compose exec` have in common.
+// What `exec` and `compose exec` have in common.
 #[derive(Debug, Clone, Args)]
 pub struct ExecOptions {
     /// Run in the background

@@ -23,7 +23,7 @@ pub struct Command {
     container: String,
 }
 
-/// Where an archive goes.
+// Where an archive goes.
 #[derive(Debug, Clone, Args)]
 pub struct Output {
     /// Write to this file, not to standard output

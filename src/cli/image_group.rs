@@ -22,6 +22,7 @@ use crate::units;
 // One is made in a process, so its size is of no account.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<cli::build::Command>),

@@ -32,7 +32,7 @@ pub struct Command {
     query: Query,
 }
 
-/// Which things, and what of them.
+// Which things, and what of them.
 #[derive(Debug, Args)]
 pub struct Query {
     /// `json`, or a template such as `{{.State.Status}}`

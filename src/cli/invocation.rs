@@ -28,9 +28,11 @@ pub struct Invocation {
 /// # Errors
 /// The exit status, after help or what is wrong has been printed.
 pub fn read(args: Vec<OsString>) -> Result<Invocation, u8> {
-    let command = Invocation::command();
-    let words = without_truths(&command, as_compose(args));
-    let parsed = command.try_get_matches_from(words.clone()).and_then(|matches| Invocation::from_arg_matches(&matches));
+    let mut words = as_compose(args);
+    if words.iter().any(|word| truth_of(&word.to_string_lossy()).is_some()) {
+        words = without_truths(&whole(), words);
+    }
+    let parsed = Invocation::command().try_get_matches_from(words.clone()).and_then(|matches| Invocation::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let status = status_of(&error, &words);
         // Help that cannot be written has nobody who would read that it cannot.
@@ -41,9 +43,14 @@ pub fn read(args: Vec<OsString>) -> Result<Invocation, u8> {
 
 /// The help of a command with others below it.
 pub fn help_of(name: &str) -> String {
+    whole().find_subcommand_mut(name).map(|command| command.render_help().to_string()).unwrap_or_default()
+}
+
+/// All commands with all their flags. To parse, a command's flags are made when it is reached: making all takes a millisecond or two.
+fn whole() -> clap::Command {
     let mut command = Invocation::command();
     command.build();
-    command.find_subcommand_mut(name).map(|command| command.render_help().to_string()).unwrap_or_default()
+    command
 }
 
 fn as_compose(mut args: Vec<OsString>) -> Vec<OsString> {
@@ -77,10 +84,10 @@ fn without_truths(command: &clap::Command, args: Vec<OsString>) -> Vec<OsString>
     for arg in args.by_ref() {
         let text = arg.to_str().unwrap_or_default().to_owned();
         let is_value = kept.last().and_then(|last| last.to_str()).is_some_and(|last| takes_value(here, last));
-        match text.split_once('=').filter(|(flag, _)| !is_value && is_switch(here, flag)) {
-            Some((flag, "1" | "t" | "T" | "true" | "TRUE" | "True")) => kept.push(flag.into()),
-            Some((flag, "0" | "f" | "F" | "false" | "FALSE" | "False")) => kept.extend(without_last(flag).map(OsString::from)),
-            _ => kept.push(arg),
+        match truth_of(&text).filter(|(flag, _)| !is_value && is_switch(here, flag)) {
+            Some((flag, true)) => kept.push(flag.into()),
+            Some((flag, false)) => kept.extend(without_last(flag).map(OsString::from)),
+            None => kept.push(arg),
         }
         if is_value || text.starts_with('-') {
             continue;
@@ -94,6 +101,15 @@ fn without_truths(command: &clap::Command, args: Vec<OsString>) -> Vec<OsString>
     }
     kept.extend(args);
     kept
+}
+
+/// A flag and its truth, if that is what the word looks like.
+fn truth_of(word: &str) -> Option<(&str, bool)> {
+    match word.strip_prefix('-').and(word.split_once('='))? {
+        (flag, "1" | "t" | "T" | "true" | "TRUE" | "True") => Some((flag, true)),
+        (flag, "0" | "f" | "F" | "false" | "FALSE" | "False") => Some((flag, false)),
+        _ => None,
+    }
 }
 
 /// Whether the next word belongs to this flag.
@@ -139,9 +155,24 @@ mod tests {
         Invocation::command().debug_assert();
     }
 
+    /// A doc comment on a struct of flags that a command takes in would become the command's own.
+    #[test]
+    fn a_command_keeps_its_own_description() {
+        let (plain, whole) = (Invocation::command(), whole());
+        for command in plain.get_subcommands() {
+            let built = whole.find_subcommand(command.get_name()).unwrap();
+            assert_eq!(built.get_about().unwrap().to_string(), command.get_about().unwrap().to_string(), "{}", command.get_name());
+        }
+        for group in whole.get_subcommands() {
+            let mut told: Vec<String> = group.get_subcommands().map(|command| command.get_about().unwrap().to_string()).collect();
+            told.sort();
+            assert!(told.windows(2).all(|pair| pair[0] != pair[1]), "{}: {told:?}", group.get_name());
+        }
+    }
+
     #[test]
     fn switches_may_be_given_a_truth() {
-        let command = Invocation::command();
+        let command = whole();
         let table = [
             ("coracle run --rm=true -d busybox x --rm=false", "coracle run --rm -d busybox x --rm=false"),
             ("coracle compose up --build=false --detach=1", "coracle compose up --detach"),

@@ -34,7 +34,7 @@ pub struct Command {
     container: String,
 }
 
-/// Which lines of a log are shown.
+// Which lines of a log are shown.
 #[derive(Debug, Clone, Args)]
 pub struct Which {
     /// Only the last so many lines, or `all`

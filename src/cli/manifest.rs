@@ -19,6 +19,7 @@ use crate::image::Lists;
 use crate::place::Home;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Say of an image in a list what it is for
     Annotate(Annotate),

@@ -107,6 +107,7 @@ fn carry_out(invocation: invocation::Invocation) -> u8 {
 
 /// Every command.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Join the standard streams to a running container
     Attach(attach::Command),

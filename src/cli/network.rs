@@ -34,6 +34,7 @@ use plugs::Connect;
 use plugs::Disconnect;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Put a container on one more network
     Connect(Connect),

@@ -31,7 +31,7 @@ pub struct Command {
     containers: Vec<String>,
 }
 
-/// How the measures are shown.
+// How the measures are shown.
 #[derive(Debug, Clone, Args)]
 pub struct Show {
     /// Show containers that do not run too

@@ -20,7 +20,7 @@ pub struct Command {
     containers: Vec<String>,
 }
 
-/// How long a stop waits.
+// How long a stop waits.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Patience {
     /// Seconds to wait before the container is killed; -1 for no limit

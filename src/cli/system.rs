@@ -25,6 +25,7 @@ use crate::place::Home;
 use crate::units;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Check the store of images against its digests
     Check(system_check::Command),

@@ -27,6 +27,7 @@ use crate::volume;
 use crate::volume::Volume;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Create a volume
     Create(Create),

@@ -20,7 +20,7 @@ use crate::build::flag;
 use crate::image::Layout;
 use crate::image::Packing;
 
-/// Flags that say where a result goes.
+// Flags that say where a result goes.
 #[derive(Debug, Args)]
 pub struct Going {
     /// Where the result goes: a directory, or `type=local|tar|image|registry|oci|docker|cacheonly,dest=…`

@@ -68,7 +68,7 @@ pub struct Command {
     services: Vec<String>,
 }
 
-/// Flags that mean something to BuildKit alone.
+// Flags that mean something to BuildKit alone.
 #[derive(Debug, Args)]
 struct DockersOwn {
     /// There is one builder, this program

@@ -23,7 +23,7 @@ pub struct Command {
     services: Vec<String>,
 }
 
-/// How a plan is printed.
+// How a plan is printed.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Shape {
     /// How the plan is printed

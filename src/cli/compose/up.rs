@@ -68,7 +68,7 @@ pub struct Up {
     services: Vec<String>,
 }
 
-/// The flags that `up`, `create` and `plan` share.
+// The flags that `up`, `create` and `plan` share.
 #[derive(Debug, Clone, Args)]
 pub struct Making {
     /// Build images first
