@@ -37,6 +37,7 @@ use super::protocol::Request;
 use super::protocol::Talk;
 use super::record;
 use super::sending;
+use super::signals;
 
 /// The first argument of the process that keeps a supervisor alive.
 pub(super) const GUARDIAN: &str = "@guardian";
@@ -169,9 +170,14 @@ pub(super) fn leave_trash_to_supervisor(home: &Home, container: &Container) -> b
     ask_living(home, key(container), &Request::Tidy).is_ok_and(|answer| answer.is_some())
 }
 
-/// Waits until its supervisor has let go of a container that is down.
+/// Waits until its supervisor has let go of a container that is down. Where there is none, and something is left of a run, another one
+/// is begun, which takes it back.
 pub(super) fn tell_removed(home: &Home, container: &Container) -> Result<()> {
-    ask_living(home, key(container), &Request::Removed { id: container.id.clone() }).map(drop)
+    let request = Request::Removed { id: container.id.clone() };
+    if ask_living(home, key(container), &request)?.is_none() && home.container_run(&container.id).exists() {
+        ask(home, key(container), &request)?;
+    }
+    Ok(())
 }
 
 /// Starts a container through its supervisor, which is begun or revived if need be; returns, when the program runs,
@@ -244,13 +250,19 @@ pub fn halt(home: &Home, id: &str, grace: Grace) -> Result<()> {
     Ok(())
 }
 
-/// Sends a signal (`SIGHUP`, `HUP`, `1`) to a container's PID 1.
+/// Sends a signal (`SIGHUP`, `HUP`, `1`) to a container's PID 1; after SIGKILL, waits until it has ended.
 ///
 /// # Errors
 /// It does not run; an unknown signal.
 pub fn kill(home: &Home, id: &str, signal: &str) -> Result<()> {
     let container = running(home, id, "kill")?;
-    ask(home, key(&container), &Request::Kill { id: id.to_owned(), signal: signal.to_owned() }).map(drop)
+    match ask(home, key(&container), &Request::Kill { id: id.to_owned(), signal: signal.to_owned() }) {
+        // The supervisor was killed over it, and the next one found the container dead.
+        Err(_) if signals::number(signal).is_ok_and(|number| number == libc::SIGKILL) && !record::recorded_state(home, id)?.is_up() => {
+            Ok(())
+        }
+        asked => asked.map(drop),
+    }
 }
 
 /// Pauses or continues a container.

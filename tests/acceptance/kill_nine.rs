@@ -172,6 +172,63 @@ fn a_killed_take_down_is_done_again() {
     }
 }
 
+/// Who removes a container whose start was cut takes back what the start had made, even if nobody knows of its supervisor any more.
+#[test]
+fn a_start_that_was_cut_leaves_nothing_when_the_container_is_removed() {
+    let world = World::new();
+    world.coracle("run --rm busybox true").succeeds();
+    world.is_empty();
+    world.coracle("create --name cut busybox sleep 1000").succeeds();
+    let held = hold_networks(&world);
+    let start = world.start("start cut");
+    let made = world.root().join("run/containers");
+    // Its program has been cloned, and waits for what waits for the lock.
+    let is_made = || made.read_dir().is_ok_and(|mut all| all.next().is_some()) && world.engines().len() >= 3;
+    eventually(seconds(20), || if is_made() { Ok(()) } else { Err("nothing is made".to_owned()) });
+    world.cut(&start);
+    kill_both(&world);
+    drop(held);
+    start.ends();
+    eventually(seconds(10), || if world.engines().is_empty() { Ok(()) } else { Err("they are still there".to_owned()) });
+    world.outside(&["sh", "-c", &format!("rm -rf {}/run/supervisors/*", world.root().display())]).succeeds();
+    world.coracle("rm cut").succeeds();
+    world.is_empty();
+}
+
+/// While `up` waits for a container to be healthy, there is somebody who looks after its health, whoever is killed.
+#[test]
+fn a_wait_for_health_outlives_guardian_and_supervisor() {
+    let health = "{test: test -s /p/go, interval: 1s, retries: 100}";
+    let world = World::with_file(&format!(
+        "services:\n  slow: {{image: busybox, command: sleep 1000, volumes: ['./:/p'], healthcheck: {health}}}\n  \
+         last: {{image: busybox, command: sleep 1000, depends_on: {{slow: {{condition: service_healthy}}}}}}\n"
+    ));
+    world.file("go", "");
+    let up = world.start("compose up -d");
+    eventually(seconds(30), || if up.stderr().contains("Waiting") { Ok(()) } else { Err(up.stderr()) });
+    kill_both(&world);
+    world.file("go", "now");
+    up.ends().succeeds();
+    world.container("last").comes_up();
+    world.run("kill").succeeds();
+    let listed = world.run("ps -a --format {{.State}}").succeeds();
+    assert_eq!(listed.stdout, "exited\nexited\n", "who kills a container finds it dead");
+    world.run("down").succeeds();
+}
+
+/// Kills guardian and supervisor while a command runs that is the parent of the guardian.
+fn kill_both(world: &World) {
+    let is_ours = |process: &Process| process.command.contains("@guardian");
+    let mut victims: Vec<Process> = world.engines().into_iter().filter(is_ours).collect();
+    let parents: Vec<u32> = victims.iter().map(|victim| victim.parent).collect();
+    // The guardian first: else it would begin another supervisor.
+    victims.sort_by_key(|victim| !parents.contains(&victim.pid));
+    assert!(victims.len() >= 2, "{victims:?}");
+    for victim in victims {
+        world.outside(&["kill", "-KILL", &victim.pid.to_string()]);
+    }
+}
+
 /// Takes the lock under which networks change.
 fn hold_networks(world: &World) -> Flock<File> {
     let file = File::open(world.root().join("run/locks/net")).expect("a container has been on a network");

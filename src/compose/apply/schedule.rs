@@ -5,12 +5,14 @@ use std::sync::mpsc::Sender;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::compose::apply::AfterFault;
 use crate::compose::apply::Work;
 use crate::compose::apply::ready;
 use crate::compose::plan::Action;
 use crate::compose::plan::Plan;
+use crate::container;
 use crate::failure::Failure;
 use crate::failure::Result;
 
@@ -40,6 +42,9 @@ impl Progress {
 /// Between two looks at conditions that somebody else fulfils.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// Between two looks at whether who should fulfil them is there: it may have been killed together with its guardian.
+const SECOND_GLANCE: Duration = Duration::from_secs(1);
+
 /// The exit status of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -59,6 +64,8 @@ struct Board<'a> {
     ready: (BTreeSet<usize>, BTreeSet<usize>),
     /// Those whose conditions are looked at.
     looking: BTreeSet<usize>,
+    /// When it was last seen to that somebody fulfils them.
+    revived: Instant,
     /// How many threads are busy with what others wait for, and how many there are.
     busy: usize,
     threads: usize,
@@ -153,6 +160,7 @@ impl<'a> Board<'a> {
             holds: vec![Vec::new(); count],
             ready: Default::default(),
             looking: BTreeSet::new(),
+            revived: Instant::now(),
             busy: 0,
             threads: 0,
             faults: Vec::new(),
@@ -242,6 +250,12 @@ impl<'a> Board<'a> {
 
     fn look_at_conditions(&mut self) -> bool {
         let mut moved = false;
+        if !self.looking.is_empty() && self.revived.elapsed() > SECOND_GLANCE {
+            self.revived = Instant::now();
+            if let Err(failure) = container::revive(self.work.job.home) {
+                self.work.job.watch.warn(failure.what());
+            }
+        }
         for at in self.looking.clone() {
             match ready::is_ready(self.work, &self.plan.steps[at]) {
                 Ok(false) => continue,

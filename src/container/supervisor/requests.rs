@@ -95,7 +95,11 @@ impl Supervisor {
                 true => Some(Reply::Done),
                 false => self.park(number, Parked::Stop(id.clone())),
             }),
-            Request::Kill { id, signal } => self.kill(id, signal).map(|()| Some(Reply::Done)),
+            Request::Kill { id, signal } => self.kill(id, signal).map(|signal| match signal {
+                // Docker: who kills a container finds it dead.
+                libc::SIGKILL => self.ended(id).or_else(|| self.park(number, Parked::Wait(id.clone()))),
+                _ => Some(Reply::Done),
+            }),
             Request::Pause { id, paused } => self.pause(id, *paused).map(|()| Some(Reply::Done)),
             Request::Terminal { id } => self.hand_over_terminal(number, id).map(|()| None),
             Request::CloseStdin { id } => {

@@ -82,8 +82,8 @@ impl Supervisor {
         }
     }
 
-    /// Sends a signal to PID 1.
-    pub(super) fn kill(&mut self, id: &str, signal: &str) -> Result<()> {
+    /// Sends a signal to PID 1; returns its number.
+    pub(super) fn kill(&mut self, id: &str, signal: &str) -> Result<i32> {
         let number = signals::number(signal)?;
         let watched = self.watched.get_mut(id).ok_or_else(|| not_running(id))?;
         let stop_signal = watched.container.wanted.stop_signal.as_deref().unwrap_or("SIGTERM");
@@ -92,12 +92,17 @@ impl Supervisor {
         let paused = watched.state.status == Status::Paused;
         let run = watched.run.as_mut().ok_or_else(|| not_running(id))?;
         child::send_signal(run.pidfd.as_fd(), number).doing(|| format!("cannot send {signal} to the container"))?;
-        watched.state.stopped_by_hand |= final_signal;
-        notes::note(&self.home, &watched.container, "kill", &[("signal", number.to_string())]);
+        if final_signal && !watched.state.stopped_by_hand {
+            watched.state.stopped_by_hand = true;
+            // The next of us, should we be killed now, must not start it again.
+            let watched = &self.watched[id];
+            self.save(watched);
+        }
+        notes::note(&self.home, &self.watched[id].container, "kill", &[("signal", number.to_string())]);
         if paused && number == libc::SIGKILL {
             self.pause(id, false)?;
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Stops or continues all processes of a container.
