@@ -188,7 +188,7 @@ fn bindings(ports: &[Port]) -> Map<String, Value> {
     let mut bindings = Map::new();
     for port in ports {
         let inside = format!("{}/{}", port.container_port, wording::protocol(port.protocol));
-        let outside = json!({ "HostIp": text(port.host_address), "HostPort": port.host_port.to_string() });
+        let outside = json!({ "HostIp": text(port.host_address), "HostPort": wording::host_number(port) });
         match bindings.entry(inside).or_insert_with(|| json!([])) {
             Value::Array(list) => list.push(outside),
             _ => continue,

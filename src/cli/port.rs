@@ -49,5 +49,5 @@ pub fn inside(port: &Port) -> String {
 
 /// `0.0.0.0:8000`, `[::]:8000`
 pub fn outside(port: &Port) -> String {
-    wording::host_port(port.host_address, &port.host_port.to_string())
+    wording::host_port(port.host_address, &wording::host_number(port))
 }

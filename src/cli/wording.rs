@@ -73,6 +73,7 @@ pub fn ports(published: &[Port], exposed: &[String]) -> String {
         }
     }
     let mut words: Vec<String> = ranges.iter().map(|(first, more)| published_text(first, *more)).collect();
+    words.dedup(); // what is reached by routes says nothing of the family
     let is_published = |text: &str| published.iter().any(|port| text == exposed_text(port));
     words.extend(exposed.iter().filter(|text| !is_published(text)).cloned());
     words.join(", ")
@@ -91,6 +92,11 @@ fn follows(first: &Port, more: u16, port: &Port) -> bool {
         && next(first.host_port) == Some(port.host_port)
 }
 
+/// The number of a port of the host; empty if there is none, as what is published is reached at the container's own address.
+pub fn host_number(port: &Port) -> String {
+    if port.host_port == 0 { String::new() } else { port.host_port.to_string() }
+}
+
 /// An address and one port or more: `0.0.0.0:8000`, `[::]:8000-8001`.
 pub fn host_port(address: Option<IpAddr>, port: &str) -> String {
     match address {
@@ -101,6 +107,9 @@ pub fn host_port(address: Option<IpAddr>, port: &str) -> String {
 }
 
 fn published_text(first: &Port, more: u16) -> String {
+    if first.host_port == 0 {
+        return exposed_text(first);
+    }
     let range = |start: u16| if more == 0 { start.to_string() } else { format!("{start}-{}", start + more) };
     let outside = host_port(first.host_address, &range(first.host_port));
     format!("{outside}->{}/{}", range(first.container_port), protocol(first.protocol))

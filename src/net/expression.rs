@@ -91,6 +91,11 @@ pub(super) fn expressions_of(family: Family, part: Part) -> Vec<Expressions> {
         Part::ToPublishedAnywhere => {
             translate(family, vec![destination(family, Register::Reg32_01, address), clear(Register::Reg32_01, address)])
         }
+        Part::ToPublishedDirectly => published_directly(family, address),
+        Part::Icmp => {
+            let protocol = if family == Family::V4 { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
+            vec![load(MetaKey::L4Proto, FIRST), compare(Operator::Equal, vec![protocol as u8])]
+        }
         Part::Masquerade => vec![other("masq", vec![])],
         Part::Accept => vec![verdict(libc::NF_ACCEPT)],
         Part::Drop => vec![verdict(libc::NF_DROP)],
@@ -178,6 +183,17 @@ fn conntrack(key: u32) -> Expressions {
 /// `fib daddr type`: NFTA_FIB_DREG 1, NFTA_FIB_RESULT 2 (ADDRTYPE 3), NFTA_FIB_FLAGS 3 (DADDR 2).
 fn destination_type() -> Expressions {
     other("fib", vec![number(1, FIRST.into()), number(2, 3), number(3, 2)])
+}
+
+/// Looks protocol, address and port up in the set `direct`.
+fn published_directly(family: Family, address: u32) -> Vec<Expressions> {
+    let port = if family == Family::V4 { Register::Reg32_02 } else { Register::Reg32_05 };
+    vec![
+        load(MetaKey::L4Proto, Register::Reg32_00),
+        destination(family, Register::Reg32_01, address),
+        payload(TRANSPORT_HEADER, (2, 2), port),
+        Expressions::Lookup(vec![Lookup::Set("direct".into()), Lookup::SourceRegister(Register::Reg32_00)]),
+    ]
 }
 
 /// Looks protocol, address and port up in the map and sends the packet where it says; no element, no rule.

@@ -18,9 +18,12 @@ use super::nftables;
 use super::nftables::Batch;
 use super::nftables::Element;
 use super::options;
+use super::options::Mode;
+use super::options::Options;
 use super::port;
 use super::record;
 use super::rule::Family;
+use super::subnet::Subnet;
 use crate::failure::Doing;
 use crate::failure::Result;
 use crate::place::Home;
@@ -207,20 +210,33 @@ fn elements_of(network: &Network) -> Vec<Element> {
     let mut elements = Vec::new();
     // What cannot be read was refused when the network was made.
     let options = options::read(&network.options).ok();
-    let (icc, masquerade, open) = options.map_or((true, true, [false; 2]), |options| (options.icc, options.masquerade, options.open));
+    let has = |wish: fn(&Options) -> bool| options.as_ref().is_none_or(wish);
     for family in Family::of_network(network) {
         let name = network.bridge.clone();
-        elements.push(Element::Bridge { family, set: "bridges", name: name.clone() });
-        elements.extend(icc.then(|| Element::Within { family, name: name.clone() }));
-        if open[usize::from(family == Family::V6)] {
-            elements.push(Element::Bridge { family, set: "open", name: name.clone() });
+        let bridge = |set: &'static str| Element::Bridge { family, set, name: name.clone() };
+        elements.push(bridge("bridges"));
+        if has(|options| options.icc) {
+            elements.push(Element::Within { family, name: name.clone() });
         }
         if network.internal {
-            elements.push(Element::Bridge { family, set: "internal", name });
+            elements.push(bridge("internal"));
+        }
+        match options.as_ref().map(|options| options.mode(family)).unwrap_or_default() {
+            Mode::NatUnprotected => elements.push(bridge("open")),
+            Mode::Routed => elements.push(bridge("routed")),
+            Mode::Nat | Mode::Isolated => {}
+        }
+        for link in options.iter().flat_map(|options| &options.trusted) {
+            elements.push(Element::Trusted { family, link: link.clone(), bridge: name.clone() });
         }
     }
-    if !network.internal && masquerade {
-        elements.extend(network.subnets().map(|subnet| Element::Subnet { base: subnet.base(), end: subnet.end() }));
+    if !network.internal && has(|options| options.masquerade) {
+        let is_routed = |subnet: &Subnet| {
+            let family = Family::of(subnet.base());
+            options.as_ref().is_some_and(|options| options.mode(family) == Mode::Routed)
+        };
+        let subnets = network.subnets().filter(|subnet| !is_routed(subnet));
+        elements.extend(subnets.map(|subnet| Element::Subnet { base: subnet.base(), end: subnet.end() }));
     }
     elements
 }

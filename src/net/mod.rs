@@ -74,6 +74,7 @@ pub use plug::unplug;
 pub use port::publish;
 pub use port::publisher;
 pub use port::reserve;
+pub use port::reserve_for;
 pub use port::unpublish;
 pub use record::create;
 pub use record::find;
@@ -280,7 +281,7 @@ impl Protocol {
 pub struct Port {
     /// The host's address; 0.0.0.0 and :: mean all of a family. None, of a port that is not held yet, means all of both.
     pub host_address: Option<IpAddr>,
-    /// 0: the kernel chooses.
+    /// 0: the kernel chooses; of a port that is held: there is none, as it is reached at the container's own address.
     pub host_port: u16,
     pub container_port: u16,
     pub protocol: Protocol,

@@ -55,10 +55,14 @@ const LINK_NAME_BYTES: usize = 16;
 /// An element of one of the sets of a family's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Element {
-    /// In `bridges`, `internal` or `open`.
+    /// In `bridges`, `internal`, `open` or `routed`.
     Bridge { family: Family, set: &'static str, name: String },
     /// In `within`.
     Within { family: Family, name: String },
+    /// In `trusted`: a link, and the bridge that it leads to.
+    Trusted { family: Family, link: String, bridge: String },
+    /// In `direct`; the protocol by its number.
+    Direct { protocol: u8, to: (IpAddr, u16) },
     /// In `subnets`: from the first address up to the one before `end`.
     Subnet { base: IpAddr, end: Option<IpAddr> },
     /// In `ports`; the protocol by its number. Both addresses are of one family.
@@ -69,7 +73,8 @@ impl Element {
     /// Whose table it is in.
     pub(super) fn family(&self) -> Family {
         match self {
-            Element::Bridge { family, .. } | Element::Within { family, .. } => *family,
+            Element::Bridge { family, .. } | Element::Within { family, .. } | Element::Trusted { family, .. } => *family,
+            Element::Direct { to, .. } => Family::of(to.0),
             Element::Subnet { base, .. } => Family::of(*base),
             Element::Port { from, .. } => Family::of(from.0),
         }
@@ -193,7 +198,7 @@ struct Set {
     target: Vec<(u32, usize)>,
 }
 
-fn sets(family: Family) -> [Set; 6] {
+fn sets(family: Family) -> [Set; 9] {
     const LINK: (u32, usize) = (LINK_NAME, LINK_NAME_BYTES);
     const PORT: (u32, usize) = (SERVICE, 4);
     let address = match family {
@@ -205,8 +210,11 @@ fn sets(family: Family) -> [Set; 6] {
         set("bridges", SetFlags::empty(), &[LINK], &[]),
         set("internal", SetFlags::empty(), &[LINK], &[]),
         set("open", SetFlags::empty(), &[LINK], &[]),
+        set("routed", SetFlags::empty(), &[LINK], &[]),
+        set("trusted", SetFlags::empty(), &[LINK, LINK], &[]),
         set("within", SetFlags::empty(), &[LINK, LINK], &[]),
         set("subnets", SetFlags::Interval, &[address], &[]),
+        set("direct", SetFlags::empty(), &[(PROTOCOL, 4), address, PORT], &[]),
         set("ports", SetFlags::Map, &[(PROTOCOL, 4), address, PORT], &[address, PORT]),
     ]
 }
@@ -267,6 +275,8 @@ fn element_message(element: &Element) -> SetElementMessage {
     let (set, elements) = match element {
         Element::Bridge { set, name, .. } => (*set, vec![key(link_name(name).to_vec())]),
         Element::Within { name, .. } => ("within", vec![key([link_name(name), link_name(name)].concat())]),
+        Element::Trusted { link, bridge, .. } => ("trusted", vec![key([link_name(link), link_name(bridge)].concat())]),
+        Element::Direct { protocol, to } => ("direct", vec![key([vec![*protocol, 0, 0, 0], address_and_port(*to)].concat())]),
         Element::Subnet { base, end } => {
             let mut ends = vec![key(octets(*base))];
             ends.extend(end.map(|end| {

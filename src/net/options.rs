@@ -1,7 +1,10 @@
 //! The options of the bridge driver, by the names that Docker has for them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
+use super::rule::Family;
 use crate::failure::Failure;
 use crate::failure::Result;
 
@@ -18,14 +21,38 @@ pub(super) struct Options {
     pub(super) icc: bool,
     /// Whether what leaves it gets the host's address.
     pub(super) masquerade: bool,
-    /// Whether every port of its containers is reached from elsewhere by routes, published or not: for IPv4, for IPv6.
-    pub(super) open: [bool; 2],
+    /// How containers are reached from elsewhere: by IPv4, by IPv6.
+    pub(super) modes: [Mode; 2],
     /// What the links in containers are called, before their number.
     pub(super) interface: String,
+    /// Where ports are published that name no address of the host; None if everywhere.
+    pub(super) binding: Option<IpAddr>,
+    /// Links of the host from which published ports are reached at the containers' own addresses.
+    pub(super) trusted: Vec<String>,
+}
+
+/// Docker's gateway modes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// By ports of the host alone; what goes out has the host's address.
+    #[default]
+    Nat,
+    /// The same, and by routes every port of the containers too, published or not.
+    NatUnprotected,
+    /// By routes, what is published, at the containers' own addresses. The host has no port for it.
+    Routed,
+    /// Not at all, and by the host neither: the bridge has no address. Only of an internal network.
+    Isolated,
+}
+
+impl Options {
+    pub(super) fn mode(&self, family: Family) -> Mode {
+        self.modes[usize::from(family == Family::V6)]
+    }
 }
 
 /// The options that are carried out, and those that ask for what is so anyway.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 10] = [
     "com.docker.network.bridge.name",
     "com.docker.network.driver.mtu",
     "com.docker.network.bridge.enable_icc",
@@ -34,18 +61,13 @@ const KNOWN: [&str; 8] = [
     "com.docker.network.bridge.default_bridge",
     "com.docker.network.bridge.gateway_mode_ipv4",
     "com.docker.network.bridge.gateway_mode_ipv6",
+    "com.docker.network.bridge.host_binding_ipv4",
+    "com.docker.network.bridge.trusted_host_interfaces",
 ];
 
 /// The options that are not carried out, by name and value.
 pub fn unknown_options(options: &BTreeMap<String, String>) -> Vec<String> {
-    let is_done = |name: &str, value: &str| match name {
-        "com.docker.network.bridge.gateway_mode_ipv4" | "com.docker.network.bridge.gateway_mode_ipv6" => {
-            matches!(value, "" | "nat" | "nat-unprotected")
-        }
-        "com.docker.network.bridge.default_bridge" => true,
-        _ => KNOWN.contains(&name),
-    };
-    options.iter().filter(|(name, value)| !is_done(name, value)).map(|(name, value)| format!("{name}={value}")).collect()
+    options.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str())).map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// Reads the options of a network.
@@ -74,13 +96,34 @@ pub(super) fn read(options: &BTreeMap<String, String>) -> Result<Options> {
     if !is_link_name(&format!("{interface}99")) {
         return Err(refused(KNOWN[4], "it is too long for the name of a link, or has signs that a link's name cannot have"));
     }
-    let is_open = |name: &str| match text(name) {
-        None | Some("nat" | "routed" | "isolated") => Ok(false),
-        Some("nat-unprotected") => Ok(true),
+    let mode = |name: &str| match text(name) {
+        None | Some("nat") => Ok(Mode::Nat),
+        Some("nat-unprotected") => Ok(Mode::NatUnprotected),
+        Some("routed") => Ok(Mode::Routed),
+        Some("isolated") => Ok(Mode::Isolated),
         Some(_) => Err(refused(name, "it is none of nat, nat-unprotected, routed and isolated")),
     };
-    let open = [is_open(KNOWN[6])?, is_open(KNOWN[7])?];
-    Ok(Options { bridge, mtu, icc: truth(KNOWN[2])?, masquerade: truth(KNOWN[3])?, open, interface })
+    let modes = [mode(KNOWN[6])?, mode(KNOWN[7])?];
+    let binding = text(KNOWN[8]).map(str::parse::<IpAddr>).transpose().map_err(|_| refused(KNOWN[8], "it is not an address"))?;
+    let trusted: Vec<String> = text(KNOWN[9]).into_iter().flat_map(|links| links.split(':')).map(str::to_owned).collect();
+    if !trusted.iter().all(|name| is_link_name(name)) {
+        return Err(refused(KNOWN[9], "it is a list of links' names with `:` between them"));
+    }
+    // As Docker has it, all of IPv4 are all of both.
+    let binding = binding.filter(|address| *address != IpAddr::from(Ipv4Addr::UNSPECIFIED));
+    Ok(Options { bridge, mtu, icc: truth(KNOWN[2])?, masquerade: truth(KNOWN[3])?, modes, interface, binding, trusted })
+}
+
+/// Refuses what only a network without a way out can be.
+///
+/// # Errors
+/// Says which option it is.
+pub(super) fn check(options: &Options, internal: bool) -> Result<()> {
+    match options.modes.contains(&Mode::Isolated) && !internal {
+        true => Err(Failure::new("a network whose gateway mode is `isolated` must be internal")
+            .hint("make it with `internal: true` (`--internal`)")),
+        false => Ok(()),
+    }
 }
 
 /// Whether the kernel takes this for the name of a link (dev_valid_name, net/core/dev.c).
@@ -99,8 +142,18 @@ mod tests {
 
     #[test]
     fn options_are_read_by_dockers_names() {
-        let usual = Options { bridge: None, mtu: None, icc: true, masquerade: true, open: [false; 2], interface: "eth".into() };
+        let usual = Options {
+            bridge: None,
+            mtu: None,
+            icc: true,
+            masquerade: true,
+            modes: [Mode::Nat; 2],
+            interface: "eth".into(),
+            binding: None,
+            trusted: Vec::new(),
+        };
         assert_eq!(read(&options(&[])).unwrap(), usual);
+        assert_eq!(read(&options(&[("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0")])).unwrap(), usual);
         let all = options(&[
             ("com.docker.network.bridge.name", "shop0"),
             ("com.docker.network.driver.mtu", "1400"),
@@ -108,14 +161,19 @@ mod tests {
             ("com.docker.network.bridge.enable_ip_masquerade", "0"),
             ("com.docker.network.container_iface_prefix", "net"),
             ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected"),
+            ("com.docker.network.bridge.gateway_mode_ipv6", "routed"),
+            ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1"),
+            ("com.docker.network.bridge.trusted_host_interfaces", "up0:vpn0"),
         ]);
         let wanted = Options {
             bridge: Some("shop0".into()),
             mtu: Some(1400),
             icc: false,
             masquerade: false,
-            open: [true, false],
+            modes: [Mode::NatUnprotected, Mode::Routed],
             interface: "net".into(),
+            binding: Some(Ipv4Addr::LOCALHOST.into()),
+            trusted: vec!["up0".into(), "vpn0".into()],
         };
         assert_eq!(read(&all).unwrap(), wanted);
         assert!(unknown_options(&all).is_empty());
@@ -131,10 +189,14 @@ mod tests {
             ("com.docker.network.bridge.enable_icc", "perhaps"),
             ("com.docker.network.bridge.gateway_mode_ipv6", "wide"),
             ("com.docker.network.container_iface_prefix", "interface-number"),
+            ("com.docker.network.bridge.host_binding_ipv4", "here"),
+            ("com.docker.network.bridge.trusted_host_interfaces", "up0::vpn0"),
         ] {
             assert!(read(&options(&[(name, value)])).is_err(), "{name}={value}");
         }
         let told = unknown_options(&options(&[("parent", "eth0"), ("com.docker.network.bridge.gateway_mode_ipv4", "routed")]));
-        assert_eq!(told, ["com.docker.network.bridge.gateway_mode_ipv4=routed", "parent=eth0"]);
+        assert_eq!(told, ["parent=eth0"]);
+        let isolated = read(&options(&[("com.docker.network.bridge.gateway_mode_ipv4", "isolated")])).unwrap();
+        assert!(check(&isolated, false).is_err() && check(&isolated, true).is_ok());
     }
 }

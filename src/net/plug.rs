@@ -24,8 +24,10 @@ use super::namespace;
 use super::neighbours;
 use super::netlink::Channel;
 use super::options;
+use super::options::Mode;
 use super::port;
 use super::record;
+use super::rule::Family;
 use super::subnet::hardware_address;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -216,15 +218,20 @@ fn bridge(home: &Home, host: &mut Channel, network: &Network) -> Result<Link> {
 }
 
 fn make_bridge(host: &mut Channel, network: &Network) -> io::Result<Link> {
-    let wanted = options::read(&network.options).ok().and_then(|options| options.mtu);
+    let options = options::read(&network.options).ok();
+    let wanted = options.as_ref().and_then(|options| options.mtu);
     let mtu = wanted.map_or_else(|| link::uplink_mtu(host), Ok)?;
+    let is_isolated = |family| options.as_ref().is_some_and(|options| options.mode(family) == Mode::Isolated);
     let ipv4 = network.ipv4.as_ref().map(|addresses| (IpAddr::from(addresses.gateway), addresses.prefix));
     let ipv6 = network.ipv6.as_ref().map(|addresses| (IpAddr::from(addresses.gateway), addresses.prefix));
     let (gateway, _) = ipv4.or(ipv6).ok_or(io::ErrorKind::InvalidData)?;
     link::create_bridge(host, &network.bridge, hardware_address(gateway), mtu)?;
     let link = link::find(host, &network.bridge)?.ok_or(io::ErrorKind::NotFound)?;
     host::prepare_bridge(network)?;
-    for (address, prefix) in ipv4.into_iter().chain(ipv6) {
+    if is_isolated(Family::V6) {
+        host::turn_ipv6_off(&network.bridge)?; // else it gets an address of its link alone
+    }
+    for (address, prefix) in ipv4.into_iter().chain(ipv6).filter(|(address, _)| !is_isolated(Family::of(*address))) {
         link::add_address(host, link, address, prefix)?;
     }
     link::set_up(host, link)?;

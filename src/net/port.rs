@@ -22,6 +22,7 @@ use rustix::net::ipproto;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::Plug;
 use super::Plugged;
 use super::Port;
 use super::Protocol;
@@ -31,8 +32,12 @@ use super::firewall;
 use super::holder;
 use super::holder::Holder;
 use super::nftables::Element;
+use super::options;
+use super::options::Mode;
+use super::plug;
 use super::plug::by_rank;
 use super::record;
+use super::rule::Family;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -74,8 +79,30 @@ fn record_of(home: &Home, container_id: &str) -> PathBuf {
 /// A port is taken; the failure names the holder: "port 8080 on 127.0.0.1 is taken by process 4121 (nginx)",
 /// or "… by container `web`".
 pub fn reserve(home: &Home, ports: &[Port]) -> Result<Reservation> {
+    reserve_by(home, ports, &Entrance::default())
+}
+
+/// Reserves host ports for a container that is to have these plugs; see [`reserve`]. By a network whose gateway mode is `routed` a port is
+/// open at the container's own address, and there is none of the host: it is 0 then.
+///
+/// # Errors
+/// As [`reserve`]; a network that is not there.
+pub fn reserve_for(home: &Home, ports: &[Port], plugs: &[Plug]) -> Result<Reservation> {
+    reserve_by(home, ports, &Entrance::of(home, plugs)?)
+}
+
+fn reserve_by(home: &Home, ports: &[Port], entrance: &Entrance) -> Result<Reservation> {
     let mut reservation = Reservation { ports: Vec::new(), sockets: Vec::new() };
     for port in ports {
+        let port = &Port { host_address: port.host_address.or(entrance.binding), ..*port };
+        let (routed, port) = entrance.split(port);
+        for routed in routed {
+            // It holds nothing: each port has its socket.
+            let socket = open(Protocol::Tcp, Ipv4Addr::UNSPECIFIED.into()).doing(|| "cannot open a socket")?;
+            reservation.sockets.push(socket);
+            reservation.ports.push(routed);
+        }
+        let Some(port) = &port else { continue };
         let held = hold_soon(home, port);
         for (port, socket) in held.map_err(|(port, error)| refusal(home, &port, &error))? {
             reservation.sockets.push(socket);
@@ -83,6 +110,67 @@ pub fn reserve(home: &Home, ports: &[Port]) -> Result<Reservation> {
         }
     }
     Ok(reservation)
+}
+
+/// How what is published comes to a container.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Entrance {
+    /// By IPv4, by IPv6.
+    ways: [Way; 2],
+    /// Where ports are published that name no address of the host.
+    binding: Option<IpAddr>,
+}
+
+/// How what is published comes to a container by one family of addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Way {
+    /// By a port of the host.
+    #[default]
+    Host,
+    /// By routes, to its own address.
+    Routes,
+    /// Not at all: it has no address of the family, and what is published is reached by routes of the other.
+    None,
+}
+
+impl Entrance {
+    /// By the networks that [`Target::of`] will choose.
+    fn of(home: &Home, plugs: &[Plug]) -> Result<Entrance> {
+        let mut ranked: Vec<&Plug> = plugs.iter().collect();
+        ranked.sort_by_key(|plug| -plug.gateway_priority); // stable
+        let mut networks = Vec::new();
+        for plug in ranked {
+            networks.push(plug::network(home, &plug.network).doing(|| format!("cannot find network `{}`", plug.network))?);
+        }
+        let options = Family::ALL.map(|family| {
+            let of_family = || networks.iter().filter(move |network| Family::of_network(network).any(|of| of == family));
+            let network = of_family().find(|network| !network.internal).or(of_family().next());
+            network.and_then(|network| options::read(&network.options).ok()) // what cannot be read was refused long ago
+        });
+        let ways = Family::ALL.map(|family| {
+            let of = |family: Family| options[usize::from(family == Family::V6)].as_ref().map(|options| options.mode(family));
+            match (of(family), Family::ALL.into_iter().filter_map(of).any(|mode| mode == Mode::Routed)) {
+                (Some(Mode::Routed), _) => Way::Routes,
+                (None, true) => Way::None,
+                _ => Way::Host,
+            }
+        });
+        Ok(Entrance { ways, binding: options.into_iter().flatten().find_map(|options| options.binding) })
+    }
+
+    /// What of a port is reached by routes, and what is to be held.
+    fn split(&self, port: &Port) -> (Vec<Port>, Option<Port>) {
+        let everywhere = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+        let is_wanted = |address: &IpAddr| port.host_address.is_none_or(|host| host.is_ipv4() == address.is_ipv4());
+        let wanted: Vec<(IpAddr, Way)> = everywhere.into_iter().zip(self.ways).filter(|(address, _)| is_wanted(address)).collect();
+        if wanted.iter().all(|(_, way)| *way == Way::Host) {
+            return (Vec::new(), Some(*port)); // of both families the same number
+        }
+        let routed = wanted.iter().filter(|(_, way)| *way == Way::Routes);
+        let routed = routed.map(|(address, _)| Port { host_address: Some(*address), host_port: 0, ..*port });
+        let held = wanted.iter().find(|(_, way)| *way == Way::Host);
+        (routed.collect(), held.map(|(address, _)| Port { host_address: port.host_address.or(Some(*address)), ..*port }))
+    }
 }
 
 /// What holds a port, or which one could not be held and why.
@@ -232,7 +320,8 @@ impl Port {
             }
             _ => true,
         };
-        self.protocol == other.protocol && self.host_port == other.host_port && addresses_clash
+        // 0 is none of the host.
+        self.protocol == other.protocol && self.host_port == other.host_port && self.host_port != 0 && addresses_clash
     }
 }
 
@@ -251,9 +340,13 @@ impl Target {
 
     /// Where the firewall leads a port; None if it cannot.
     fn by_firewall(self, port: &Port) -> Option<(IpAddr, IpAddr)> {
-        let from = port.host_address?;
-        let to = if from.is_ipv4() { self.ipv4.map(IpAddr::from) } else { self.ipv6.map(IpAddr::from) };
-        to.filter(|_| from != IpAddr::from(Ipv6Addr::LOCALHOST)).map(|to| (from, to))
+        let from = port.host_address.filter(|_| port.host_port != 0)?;
+        self.of_family(from).filter(|_| from != IpAddr::from(Ipv6Addr::LOCALHOST)).map(|to| (from, to))
+    }
+
+    /// The container's address of the same family.
+    fn of_family(self, address: IpAddr) -> Option<IpAddr> {
+        if address.is_ipv4() { self.ipv4.map(IpAddr::from) } else { self.ipv6.map(IpAddr::from) }
     }
 }
 
@@ -338,12 +431,20 @@ pub(super) fn all_elements(home: &Home) -> Result<Vec<Element>> {
 }
 
 fn elements_of(published: &Published) -> Vec<Element> {
-    let element = |port: &Port| {
-        let (from, to) = published.target.by_firewall(port)?;
+    let mut elements = Vec::new();
+    for port in &published.ports {
         let protocol = port.protocol.number();
-        Some(Element::Port { protocol, from: (from, port.host_port), to: (to, port.container_port) })
-    };
-    published.ports.iter().filter_map(element).collect()
+        if let Some((from, to)) = published.target.by_firewall(port) {
+            elements.push(Element::Port { protocol, from: (from, port.host_port), to: (to, port.container_port) });
+        }
+        let own = port.host_address.and_then(|address| published.target.of_family(address));
+        // One that is published twice is open once.
+        let direct = own.map(|own| Element::Direct { protocol, to: (own, port.container_port) });
+        if let Some(direct) = direct.filter(|direct| !elements.contains(direct)) {
+            elements.push(direct);
+        }
+    }
+    elements
 }
 
 impl Protocol {

@@ -150,6 +150,7 @@ fn create_locked(home: &Home, wanted: &Wanted) -> Result<Network> {
     }
     let mut channel = Channel::route().doing(|| "cannot reach the kernel's links")?;
     let settings = options::read(&wanted.options)?;
+    options::check(&settings, wanted.internal)?;
     let others = list(home)?;
     if let Some(name) = &settings.bridge {
         let is_taken =

@@ -65,6 +65,9 @@ pub struct Relayed {
 impl Target {
     /// Which of the container's addresses are tried for what comes to a port past the firewall; none if nothing does.
     fn by_relay(self, port: &Port) -> Vec<IpAddr> {
+        if port.host_port == 0 {
+            return Vec::new();
+        }
         let both = || self.ipv6.map(IpAddr::from).into_iter().chain(self.ipv4.map(IpAddr::from));
         match port.host_address {
             Some(IpAddr::V4(_)) if self.ipv4.is_none() => both().collect(),

@@ -7,8 +7,11 @@
 //! set bridges   ifname                              every bridge of ours
 //! set internal  ifname                              those that have no way out
 //! set open      ifname                              those whose containers are reached past what is published
+//! set routed    ifname                              those whose containers are reached at what is published, by routes
+//! set trusted   ifname . ifname                     links, and the bridges that are so for what comes from there
 //! set within    ifname . ifname                     each bridge with itself
 //! set subnets   ipv4_addr, intervals                whose traffic is masqueraded on its way out
+//! set direct    inet_proto . ipv4_addr . inet_service  what is published, at the containers' own addresses
 //! map ports     inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service
 //! ```
 //!
@@ -132,6 +135,10 @@ pub(super) enum Part {
     ToPublishedAtAddress,
     /// The same with 0.0.0.0 or :: in the place of the packet's destination.
     ToPublishedAnywhere,
+    /// `meta l4proto . ip daddr . th dport @direct`
+    ToPublishedDirectly,
+    /// `meta l4proto icmp`
+    Icmp,
     Masquerade,
     Accept,
     Drop,
@@ -173,9 +180,13 @@ pub(super) fn rules(family: Family, forwarding: Forwarding) -> Vec<Rule> {
         rule("forward", &[Part::LinksIn("within"), Part::Accept]),
         rule("forward", &[Part::InLinkIn("internal"), Part::Drop]),
         rule("forward", &[Part::OutLinkIn("internal"), Part::Drop]),
-        rule("forward", &[Part::OutLinkIn("open"), Part::Accept]),
+        // From another network of ours the way is by what is published.
+        rule("forward", &[Part::InLinkNotIn("bridges"), Part::OutLinkIn("open"), Part::Accept]),
         rule("forward", &[Part::OutLinkIn("bridges"), Part::Known, Part::Accept]),
         rule("forward", &[Part::OutLinkIn("bridges"), Part::Published, Part::Accept]),
+        rule("forward", &[Part::OutLinkIn("routed"), Part::Icmp, Part::Accept]),
+        rule("forward", &[Part::OutLinkIn("routed"), Part::ToPublishedDirectly, Part::Accept]),
+        rule("forward", &[Part::LinksIn("trusted"), Part::ToPublishedDirectly, Part::Accept]),
         rule("forward", &[Part::OutLinkIn("bridges"), Part::Drop]),
     ]);
     if forwarding == Forwarding::IsOurs {
@@ -214,6 +225,8 @@ impl Part {
             Part::ToThisHost => "fib daddr type local".to_owned(),
             Part::ToPublishedAtAddress => format!("dnat {ip} to meta l4proto . {ip} daddr . th dport map @ports"),
             Part::ToPublishedAnywhere => format!("dnat {ip} to meta l4proto . {ip} daddr & {any} . th dport map @ports"),
+            Part::ToPublishedDirectly => format!("meta l4proto . {ip} daddr . th dport @direct"),
+            Part::Icmp => format!("meta l4proto {}", if family == Family::V4 { "icmp" } else { "ipv6-icmp" }),
             Part::Masquerade => "masquerade".to_owned(),
             Part::Accept => "accept".to_owned(),
             Part::Drop => "drop".to_owned(),
@@ -240,9 +253,12 @@ mod tests {
             "forward: iifname . oifname @within accept",
             "forward: iifname @internal drop",
             "forward: oifname @internal drop",
-            "forward: oifname @open accept",
+            "forward: iifname != @bridges oifname @open accept",
             "forward: oifname @bridges ct state established,related accept",
             "forward: oifname @bridges ct status dnat accept",
+            "forward: oifname @routed meta l4proto icmp accept",
+            "forward: oifname @routed meta l4proto . ip daddr . th dport @direct accept",
+            "forward: iifname . oifname @trusted meta l4proto . ip daddr . th dport @direct accept",
             "forward: oifname @bridges drop",
             "forward: iifname != @bridges drop",
         ];
@@ -263,9 +279,12 @@ mod tests {
             "forward: iifname . oifname @within accept",
             "forward: iifname @internal drop",
             "forward: oifname @internal drop",
-            "forward: oifname @open accept",
+            "forward: iifname != @bridges oifname @open accept",
             "forward: oifname @bridges ct state established,related accept",
             "forward: oifname @bridges ct status dnat accept",
+            "forward: oifname @routed meta l4proto ipv6-icmp accept",
+            "forward: oifname @routed meta l4proto . ip6 daddr . th dport @direct accept",
+            "forward: iifname . oifname @trusted meta l4proto . ip6 daddr . th dport @direct accept",
             "forward: oifname @bridges drop",
             "forward: iifname != @bridges drop",
         ];

@@ -1,7 +1,10 @@
 //! What a service says of its networks, and a network of itself, as links, addresses, routes and names show it.
 
+use crate::support::ADDRESS;
 use crate::support::Container;
 use crate::support::World;
+use crate::support::eventually;
+use crate::support::seconds;
 
 const PROJECT: &str = "name: wires
 services:
@@ -94,4 +97,45 @@ fn resolved(container: &Container<'_>, name: &str) -> Option<String> {
     let told = container.sh(&format!("nslookup -type=a {name}"));
     let answer = told.stdout.rsplit_once("Name:")?.1.lines().find_map(|line| line.strip_prefix("Address: "))?.trim().to_owned();
     told.status.success().then_some(answer)
+}
+
+/// What a network's driver is asked for is what the kernel has: no port of the host where it is routed, no address where it is isolated.
+#[test]
+fn gateway_modes_are_carried_out() {
+    let mode = "com.docker.network.bridge.gateway_mode_ipv4";
+    let world = World::with_file(&format!(
+        "services:\n  web: {{image: busybox, command: httpd -f -p 80, networks: [direct], ports: ['8095:80']}}\n  \
+         here: {{image: busybox, command: httpd -f -p 80, networks: [bound], ports: ['8096:80']}}\n  \
+         alone: {{image: busybox, command: sleep 1000, networks: [closed]}}\nnetworks:\n  \
+         direct: {{driver_opts: {{{mode}: routed}}}}\n  bound: {{driver_opts: {{com.docker.network.bridge.host_binding_ipv4: 127.0.0.1}}}}\n  \
+         closed: {{internal: true, driver_opts: {{{mode}: isolated, com.docker.network.bridge.name: closed0}}}}\n"
+    ));
+    let told = world.run("up -d").succeeds();
+    assert!(!told.stderr.contains("not carried out"), "{}", told.told());
+    let id = world.container("web").id().to_owned();
+    let address = world.coracle_with(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", &id]).succeeds();
+    eventually(seconds(20), || match world.fetch(&format!("{}:80", address.line()), "/") {
+        Err(answer) if answer.contains("404") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(world.fetch("127.0.0.1:8095", "/").is_err_and(|answer| !answer.contains("404")));
+    let ports = world.coracle_with(&["inspect", "-f", "{{json .NetworkSettings.Ports}}", &id]).succeeds();
+    assert_eq!(ports.line(), r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":""}]}"#);
+    let rules = world.outside(&["nft", "list", "table", "ip", "coracle"]).succeeds();
+    assert!(rules.stdout.contains(&format!("tcp . {} . 80", address.line())), "{}", rules.told());
+    assert_eq!(world.run("port here 80").succeeds().line(), "127.0.0.1:8096");
+    eventually(seconds(20), || match world.fetch("127.0.0.1:8096", "/") {
+        Err(answer) if answer.contains("404") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(world.fetch(&format!("{ADDRESS}:8096"), "/").is_err_and(|answer| !answer.contains("404")));
+    assert_eq!(world.outside(&["ip", "-o", "address", "show", "dev", "closed0"]).succeeds().stdout, "");
+    world.run("down -t 0").succeeds();
+    world.file(
+        "compose.yaml",
+        &format!("services: {{a: {{image: busybox, networks: [n]}}}}\nnetworks: {{n: {{driver_opts: {{{mode}: isolated}}}}}}\n"),
+    );
+    world.run("up -d").exits_with(1).complains("must be internal").complains("hint:");
+    world.run("down").succeeds();
+    world.is_empty();
 }

@@ -175,7 +175,7 @@ impl Supervisor {
                 self.serve_names(&container, sockets)?;
             }
         }
-        watched.reservation = self.adopt_ports(&container.id, &watched.state.ports)?;
+        watched.reservation = self.adopt_ports(&container, &watched.state.ports)?;
         Ok(())
     }
 
@@ -189,7 +189,8 @@ impl Supervisor {
     }
 
     /// The sockets that the guardian kept hold the ports; without them they are reserved again, as they were chosen then.
-    fn adopt_ports(&mut self, id: &str, ports: &[net::Port]) -> Result<Option<Reservation>> {
+    fn adopt_ports(&mut self, container: &Container, ports: &[net::Port]) -> Result<Option<Reservation>> {
+        let (id, NetworkMode::Plugs(plugs)) = (&container.id, &container.wanted.network) else { return Ok(None) };
         if ports.is_empty() {
             return Ok(None);
         }
@@ -201,7 +202,8 @@ impl Supervisor {
         if sockets.len() == ports.len() {
             return Ok(Some(Reservation { ports: ports.to_vec(), sockets }));
         }
-        let again = net::reserve(&self.home, ports).map_err(|failure: Failure| failure.within("cannot hold the published ports again"))?;
+        let again = net::reserve_for(&self.home, ports, plugs)
+            .map_err(|failure: Failure| failure.within("cannot hold the published ports again"))?;
         self.keep_reservation(id, again).map(Some)
     }
 }

@@ -172,11 +172,12 @@ impl Supervisor {
 
     /// Reserves the host ports, or keeps those that a restart has held.
     fn reserve(&mut self, watched: &mut Watched) -> Result<Vec<net::Port>> {
-        if watched.container.wanted.ports.is_empty() || !matches!(watched.container.wanted.network, NetworkMode::Plugs(_)) {
+        let NetworkMode::Plugs(plugs) = &watched.container.wanted.network else { return Ok(Vec::new()) };
+        if watched.container.wanted.ports.is_empty() {
             return Ok(Vec::new());
         }
         if watched.reservation.is_none() {
-            let reservation = net::reserve(&self.home, &watched.container.wanted.ports).map_err(engine)?;
+            let reservation = net::reserve_for(&self.home, &watched.container.wanted.ports, plugs).map_err(engine)?;
             watched.reservation = Some(self.keep_reservation(&watched.container.id, reservation)?);
         }
         Ok(watched.reservation.as_ref().map(|held| held.ports.clone()).unwrap_or_default())

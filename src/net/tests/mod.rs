@@ -30,6 +30,7 @@ use crate::place::Home;
 mod idle;
 mod ipv6;
 mod ipv6_ports;
+mod modes;
 mod names;
 mod plug;
 mod ports;
