@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use caps::CapSet;
 use caps::Capability;
@@ -25,8 +26,33 @@ use super::talk::During;
 use super::talk::Step;
 use super::talk::Trouble;
 
+/// As many descriptors as a process can have where nobody has changed that (fs.nr_open).
+const MOST_DESCRIPTORS: u64 = 1 << 20;
+
+/// How many descriptors this process could have before it took more: that is what the programs it begins get.
+static DESCRIPTORS_BEFORE: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process, and those that it forks, have more descriptors than the shell allowed that it was begun from: a supervisor needs
+/// ten for each container.
+pub fn take_more_descriptors() {
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    if before.current.is_none_or(|current| current >= MOST_DESCRIPTORS) {
+        return;
+    }
+    let most = Rlimit { current: Some(MOST_DESCRIPTORS), maximum: before.maximum.map(|maximum| maximum.max(MOST_DESCRIPTORS)) };
+    let allowed = Rlimit { current: before.maximum, maximum: before.maximum };
+    // Raising a hard limit needs CAP_SYS_RESOURCE.
+    if [most, allowed].into_iter().any(|wanted| rustix::process::setrlimit(Resource::Nofile, wanted).is_ok()) {
+        let _ = DESCRIPTORS_BEFORE.set(before);
+    }
+}
+
 /// Sets the limits; one that this machine does not let us raise is cut down, with a warning.
 pub(super) fn limit_resources(limits: &[PosixRlimit], child: &Child) -> Step {
+    let is_named = limits.iter().any(|limit| limit.typ() == PosixRlimitType::RlimitNofile);
+    if let Some(before) = DESCRIPTORS_BEFORE.get().filter(|_| !is_named) {
+        rustix::process::setrlimit(Resource::Nofile, *before).during(|| "set the limit of descriptors")?;
+    }
     for limit in limits {
         let resource = resource(limit.typ());
         let (soft, hard) = (limit.soft(), limit.hard());

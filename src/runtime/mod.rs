@@ -45,6 +45,7 @@ pub use create::Created;
 pub use create::adopt;
 pub use create::create;
 pub use exec::exec;
+pub use identity::take_more_descriptors;
 pub use mounts::CONTENT;
 pub use path::make_in_root;
 pub use path::open_in_root;

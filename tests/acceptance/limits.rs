@@ -40,3 +40,20 @@ fn too_many_processes_are_refused_by_the_kernel() {
     let told = world.coracle("run --rm --pids-limit 10 busybox sh -c 'for n in $(seq 30); do sleep 5 & done; wait'");
     assert!(told.stderr.contains("fork"), "{}", told.told());
 }
+
+/// A shell that allows few descriptors used to keep its supervisor from starting more than a few containers; these have the shell's limit.
+#[test]
+fn a_supervisor_has_more_descriptors_than_its_shell() {
+    let service = |port: u16| format!("{{image: busybox, command: sleep 1000, ports: ['{port}:80', '{port}:81/udp'], networks: [a, b]}}");
+    let services: String = (0..5).map(|number| format!("  s{number}: {}\n", service(8100 + number))).collect();
+    let world = World::with_file(&format!("services:\n{services}networks: {{a: {{}}, b: {{}}}}\n"));
+    let line = format!("ulimit -n 64 && exec {} compose up -d", crate::support::program().display());
+    world.outside(&["sh", "-c", &line]).succeeds();
+    for number in 0..5 {
+        let process = world.container(&format!("s{number}")).comes_up();
+        let limits = std::fs::read_to_string(world.proc().join(process.pid.to_string()).join("limits")).unwrap();
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["64", "64"], "{limits}");
+    }
+    world.run("down -t 0").succeeds();
+}

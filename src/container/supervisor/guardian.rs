@@ -36,6 +36,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::place::Home;
+use crate::runtime;
 use crate::sys::child;
 use crate::sys::child::Fork;
 use crate::sys::memory;
@@ -84,6 +85,7 @@ pub(in crate::container) fn role(args: &[OsString]) -> Option<ExitCode> {
         return None;
     }
     let home = Home::at(root, run);
+    runtime::take_more_descriptors();
     let first = match detach() {
         Ok(first) => first,
         Err(_) => return Some(ExitCode::FAILURE), // there is nobody to tell
