@@ -1,10 +1,6 @@
 //! The variables that a project sees: those of the process first, then `--env-file` or `.env`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::fs::File;
-use std::io;
-use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,12 +11,10 @@ use super::explain::Trace;
 use super::node::Span;
 use super::session::Fault;
 use super::session::Session;
+use super::text_file;
 
 /// Variables by name.
 pub(super) type Environment = BTreeMap<String, String>;
-
-/// No file of variables or labels is larger than this.
-pub(super) const LARGEST: u64 = 8 << 20;
 
 /// Reads files of variables one after the other; values see `known` first, then what earlier files say.
 /// What is wrong is reported; `None` if anything is. `kind` says to the person what files they are.
@@ -56,7 +50,7 @@ pub(super) fn add(known: &mut Environment, more: &Environment) {
 
 /// Reads a text file of the project into the session.
 pub(super) fn read(session: &Session<'_>, file: &Path, what: &str) -> Option<(u32, Arc<str>)> {
-    match read_text(file) {
+    match text_file::read(file) {
         Ok(text) => {
             let text: Arc<str> = Arc::from(text);
             Some((session.keep(file, text.clone()), text))
@@ -66,37 +60,6 @@ pub(super) fn read(session: &Session<'_>, file: &Path, what: &str) -> Option<(u3
             None
         }
     }
-}
-
-/// A whole text file, if it is one and not too large.
-pub(super) fn read_text(file: &Path) -> io::Result<String> {
-    let metadata = fs::metadata(file)?;
-    if metadata.is_dir() {
-        return Err(io::Error::other("it is a directory"));
-    }
-    if metadata.len() > LARGEST {
-        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
-    }
-    // What is no plain file does not say how long it is.
-    let mut bytes = Vec::new();
-    File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    checked_text(bytes)
-}
-
-/// The text of these bytes, if they are UTF-8 and not too many.
-pub(super) fn checked_text(bytes: Vec<u8>) -> io::Result<String> {
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
-    }
-    if let Some(place) = bytes.iter().position(|byte| *byte == 0) {
-        let line = bytes[..place].iter().filter(|byte| **byte == b'\n').count() + 1;
-        return Err(io::Error::other(format!("it is no text: byte {place}, on line {line}, is zero")));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..place].iter().filter(|byte| **byte == b'\n').count() + 1;
-        io::Error::other(format!("it is not UTF-8 text: see byte {place}, on line {line}"))
-    })
 }
 
 /// The fault of a flaw in a file of variables.

@@ -2,7 +2,7 @@
 //!
 //! The phases, in the order in which a file goes through them:
 //!
-//! | [`files`], [`environment`], [`dotenv`] | which files, which variables |
+//! | [`files`], [`text_file`], [`environment`], [`dotenv`] | which files, which variables |
 //! | [`yaml`], [`mend`], [`scalar`], [`resets`] | text -> tree with a place for every value |
 //! | [`interpolate`], [`template`] | variables |
 //! | [`extends`], [`mod@include`] | other files |
@@ -43,6 +43,7 @@ mod shape;
 mod short;
 mod tabs;
 mod template;
+mod text_file;
 mod unique;
 mod yaml;
 
@@ -105,6 +106,9 @@ pub struct Leave {
 /// No project is made of more files than this.
 const MOST_FILES: u32 = 2000;
 
+/// No file has more documents than this: each is laid over all before it.
+const MOST_DOCUMENTS: usize = 200;
+
 /// Where the relative paths of a unit go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Paths {
@@ -136,8 +140,9 @@ struct Loader<'s, 'e> {
     files_read: Cell<u32>,
     /// Services, by file and name, of which it has been said already that what they extend cannot be had.
     given_up: RefCell<HashSet<(String, String)>>,
-    /// The documents of the files read so far, by their number in the session.
-    parsed: RefCell<HashMap<u32, Rc<Vec<Node>>>>,
+    texts: RefCell<HashMap<PathBuf, Arc<str>>>,
+    /// The documents of files that have been looked at for the project's name, by their number in the session.
+    parsed: RefCell<HashMap<u32, Vec<Node>>>,
 }
 
 /// Loads a project as far as `leave` allows.
@@ -201,7 +206,14 @@ fn within<T>(surroundings: &Surroundings, work: impl FnOnce(&Session<'_>, &mut S
 
 fn load_tree(session: &Session<'_>, (sources, leave): (&Sources, Leave), name: &mut String) -> Option<(Map, Setting)> {
     let mut setting = files::settle(session, sources)?;
-    let loader = Loader { session, leave, files_read: Cell::new(0), given_up: RefCell::default(), parsed: RefCell::default() };
+    let loader = Loader {
+        session,
+        leave,
+        files_read: Cell::new(0),
+        given_up: RefCell::default(),
+        texts: RefCell::default(),
+        parsed: RefCell::default(),
+    };
     *name = loader.name(&setting, sources)?;
     setting.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
     if let Some(trace) = &session.trace {
@@ -242,7 +254,8 @@ impl Loader<'_, '_> {
         let mut written = None;
         for file in &setting.files {
             let Some(text) = self.read_main(file) else { continue };
-            let documents = self.parse(self.session.keep(file, text.clone()), &text);
+            let number = self.session.keep(file, text.clone());
+            let documents = self.parse(number, &text);
             written = documents
                 .iter()
                 .filter_map(Node::as_map)
@@ -250,6 +263,7 @@ impl Loader<'_, '_> {
                 .rfind(|name| name.as_text() != Some("") && !name.is_null())
                 .cloned()
                 .or(written);
+            self.parsed.borrow_mut().insert(number, documents);
         }
         let directory = || files::project_name(&setting.directory.file_name().unwrap_or_default().to_string_lossy());
         let name = match written {
@@ -304,23 +318,33 @@ impl Loader<'_, '_> {
         }
     }
 
-    /// The text of a file, or of standard input.
+    /// The text of a file, or of standard input. Each is read once: what comes through a pipe comes only once.
     fn read(&self, file: &FilePath) -> io::Result<Arc<str>> {
         self.files_read.set(self.files_read.get() + 1);
         if self.files_read.get() > MOST_FILES {
             return Err(io::Error::other(format!("the project has more than {MOST_FILES} files")));
         }
-        if file.as_os_str() == files::INPUT {
-            return self.session.input();
+        if let Some(text) = self.texts.borrow().get(file) {
+            return Ok(text.clone());
         }
-        environment::read_text(file).map(Arc::from)
+        let text = if file.as_os_str() == files::INPUT {
+            self.session.input()?
+        } else {
+            text_file::bytes(file).and_then(text_file::checked_yaml).map(Arc::from)?
+        };
+        self.texts.borrow_mut().insert(file.to_owned(), text.clone());
+        Ok(text)
     }
 
     /// Merges the documents of a text over `project`.
     fn document(&self, (file, text): (&FilePath, &Arc<str>), mut project: Map, unit: &Unit<'_>, stage: Stage<'_>) -> (Map, Resets) {
         let number = self.session.keep(file, text.clone());
         let mut resets = Resets::default();
-        for mut document in self.parse(number, text).iter().cloned() {
+        let documents = self.parse(number, text);
+        if let Some(document) = documents.get(MOST_DOCUMENTS) {
+            self.session.report(Fault::new(document.at, format!("the file has more than {MOST_DOCUMENTS} documents")));
+        }
+        for mut document in documents.into_iter().take(MOST_DOCUMENTS) {
             resets = resets::resolve(self.session, &mut document);
             if document.as_map().is_none() {
                 let fault = Fault::new(document.at, format!("a Compose file must be a mapping, not {}", document.value.kind()));
@@ -342,16 +366,12 @@ impl Loader<'_, '_> {
     }
 
     /// The documents of a text; none if it cannot be read.
-    fn parse(&self, number: u32, text: &str) -> Rc<Vec<Node>> {
-        if let Some(known) = self.parsed.borrow().get(&number) {
-            return known.clone();
-        }
-        let documents = Rc::new(yaml::parse(self.session, number, text).unwrap_or_else(|| {
+    fn parse(&self, number: u32, text: &str) -> Vec<Node> {
+        let known = self.parsed.borrow_mut().remove(&number);
+        known.or_else(|| yaml::parse(self.session, number, text)).unwrap_or_else(|| {
             self.session.lack();
             Vec::new()
-        }));
-        self.parsed.borrow_mut().insert(number, documents.clone());
-        documents
+        })
     }
 
     fn merged(&self, project: Map, document: Map, stage: Stage<'_>) -> Map {
@@ -412,11 +432,11 @@ impl Session<'_> {
             Some(bytes) => bytes.clone(),
             None => {
                 let mut bytes = Vec::new();
-                io::stdin().lock().take(environment::LARGEST + 1).read_to_end(&mut bytes)?;
+                io::stdin().lock().take(text_file::LARGEST + 1).read_to_end(&mut bytes)?;
                 bytes
             }
         };
-        let text: Arc<str> = Arc::from(environment::checked_text(bytes)?);
+        let text: Arc<str> = Arc::from(text_file::checked_yaml(bytes)?);
         *self.read_input.borrow_mut() = Some(text.clone());
         Ok(text)
     }

@@ -28,6 +28,7 @@ use super::shape;
 use super::shape::Notation;
 use super::shape::Resource;
 use super::shape::Shaper;
+use super::text_file;
 
 /// A resource's attributes.
 pub(in crate::compose) type Attributes = JsonMap<String, Json>;
@@ -369,7 +370,7 @@ fn read(
         let fault = Fault::new(at, format!("`{key}` has no format `{format}`"));
         return session.report(fault.hint("leave `format` out, or make it `raw`"));
     }
-    match environment::read_text(path) {
+    match text_file::read(path) {
         Err(error) => {
             let fault = Fault::new(at, format!("cannot read the `{key}` `{}`", session.shown(path))).because(error);
             session.report(if key == "env_file" { fault.hint("create the file, or write `required: false`") } else { fault });
