@@ -21,6 +21,7 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(super) fn parse(text: &str, variables: &mut BTreeMap<String, String>, lookup: Lookup<'_>) -> Result<(), Flaw> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader { rest: text, line: 1 };
+    let mut length = 0;
     while let Some((name, inherited)) = reader.name()? {
         if inherited {
             if let Some(value) = lookup(&name) {
@@ -28,10 +29,19 @@ pub(super) fn parse(text: &str, variables: &mut BTreeMap<String, String>, lookup
             }
             continue;
         }
+        let line = reader.line;
         let value = reader.value(&Scope { lookup, variables })?;
+        length += value.len();
+        if length > template::LONGEST {
+            return Err(Flaw { line, what: too_long() });
+        }
         variables.insert(name, value);
     }
     Ok(())
+}
+
+fn too_long() -> String {
+    format!("the values are longer than {} MiB with their variables", template::LONGEST >> 20)
 }
 
 /// The line that says what a variable is, the last one if there are more.
@@ -184,6 +194,7 @@ impl<'t> Reader<'t> {
             self.flaw(match error {
                 Unfilled::Malformed(text) => format!("`{text}` has a `$` that names no variable"),
                 Unfilled::Required { name, reason } => format!("the variable `{name}` is not set: {reason}"),
+                Unfilled::Long => too_long(),
             })
         })
     }

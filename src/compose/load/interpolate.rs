@@ -111,6 +111,10 @@ impl Filler<'_, '_> {
                         trace.text(self.session, (node.at, text), self.variables.environment);
                     }
                     match template::substitute(text, &self.variables) {
+                        Ok(filled) if !self.session.spend(filled.len() / 64) => {
+                            let fault = Fault::new(node.at, format!("`{path}` makes the project far larger than it is written"));
+                            return self.session.report(fault.because(format!("{} bytes are put in for its variables", filled.len())));
+                        }
                         Ok(filled) => *text = Rc::from(filled),
                         Err(error) => return self.session.report(fault(node, &error, path)),
                     }
@@ -170,6 +174,7 @@ fn fault(node: &Node, error: &Unfilled, path: Path<'_>) -> Fault {
                 .because(format!("`{}` is not a valid expression", clipped(text)));
             fault.hint("write a plain `$` as `$$`")
         }
+        Unfilled::Long => Fault::new(node.at, format!("`{path}` is longer than {} MiB with its variables", template::LONGEST >> 20)),
         Unfilled::Required { name, reason } => {
             let what = format!("`{path}` needs the variable `{name}`, which is not set");
             let fault = Fault::new(node.at, what);

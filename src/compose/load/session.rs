@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ impl Surroundings {
 
 /// No more faults than this are shown; the rest is counted.
 const SHOWN: usize = 50;
+
+/// A project has no more values than this, all files and expanded variables together (one per 64 bytes of text).
+pub(super) const MOST_VALUES: usize = 400_000;
 
 /// No more than this is shown of a line, in characters.
 const LONG: usize = 2000;
@@ -106,6 +110,9 @@ pub(super) struct Session<'a> {
     texts: RefCell<Vec<Text>>,
     faults: RefCell<Vec<Fault>>,
     warnings: RefCell<Vec<String>>,
+    /// The same, to know what has been said.
+    warned: RefCell<HashSet<String>>,
+    values: Cell<usize>,
     lacking: Cell<bool>,
     /// What standard input held; it can be read only once.
     pub read_input: RefCell<Option<Arc<str>>>,
@@ -120,6 +127,8 @@ impl<'a> Session<'a> {
             texts: RefCell::default(),
             faults: RefCell::default(),
             warnings: RefCell::default(),
+            warned: RefCell::default(),
+            values: Cell::default(),
             lacking: Cell::default(),
             read_input: RefCell::default(),
             trace: None,
@@ -146,6 +155,12 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Counts values; false if there are more than a project may have.
+    pub(super) fn spend(&self, values: usize) -> bool {
+        self.values.set(self.values.get().saturating_add(values));
+        self.values.get() <= MOST_VALUES
+    }
+
     /// Notes that a part of the project is missing, so that what refers to it need not be wrong.
     pub(super) fn lack(&self) {
         self.lacking.set(true);
@@ -157,14 +172,18 @@ impl<'a> Session<'a> {
 
     pub(super) fn warn(&self, warning: impl Into<String>) {
         let warning = warning.into();
-        let mut warnings = self.warnings.borrow_mut();
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
+        if self.warned.borrow_mut().insert(warning.clone()) {
+            self.warnings.borrow_mut().push(warning);
         }
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
         self.warnings.borrow().clone()
+    }
+
+    /// Whether so many faults are known that further ones are not taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.borrow().len() >= MOST
     }
 
     pub(super) fn is_faulty(&self) -> bool {

@@ -10,6 +10,8 @@ pub(super) enum Unfilled {
     Malformed(String),
     /// `${NAME?reason}` of a variable that is not set.
     Required { name: String, reason: String },
+    /// The text would be longer than [`LONGEST`].
+    Long,
 }
 
 /// Where variables come from, and where it is said that one is not set.
@@ -19,6 +21,9 @@ pub(super) trait Variables {
     /// The variable is not set and nothing stands in for it.
     fn unset(&self, _name: &str) {}
 }
+
+/// No text is longer than this with its variables filled in, in bytes.
+pub(super) const LONGEST: usize = 8 << 20;
 
 /// How deep defaults may hold further expressions.
 const DEEPEST: usize = 64;
@@ -63,24 +68,31 @@ fn substitute_within(text: &str, variables: &dyn Variables, depth: usize) -> Res
         return Err(Unfilled::Malformed(text.to_owned()));
     }
     let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        filled.push_str(&rest[..dollar]);
-        let expression = &rest[dollar..];
-        let Some((found, length)) = find(expression) else {
+    let mut last = LastBrace::default();
+    let mut at = 0;
+    while let Some(dollar) = text[at..].find('$') {
+        filled.push_str(&text[at..at + dollar]);
+        at += dollar;
+        let Some((found, length)) = find(text, at, &mut last) else {
             filled.push('$');
-            rest = &expression[1..];
+            at += 1;
             continue;
         };
-        rest = &expression[length..];
+        at += match found {
+            Found::Braced(whole) => closing_brace(whole).map_or(length, |end| end + 1),
+            _ => length,
+        };
         match found {
             Found::Escaped => filled.push('$'),
             Found::Named(name) => filled.push_str(&plain(name, variables)),
             Found::Braced(whole) => filled.push_str(&braced(whole, variables, depth).map_err(|error| within(error, text))?),
             Found::Malformed => return Err(Unfilled::Malformed(text.to_owned())),
         }
+        if filled.len() > LONGEST {
+            return Err(Unfilled::Long);
+        }
     }
-    filled.push_str(rest);
+    filled.push_str(&text[at..]);
     Ok(filled)
 }
 
@@ -92,9 +104,27 @@ fn within(error: Unfilled, text: &str) -> Unfilled {
     }
 }
 
-/// The expression at the start of `text`, which begins with `$`, and its length.
-fn find(text: &str) -> Option<(Found<'_>, usize)> {
-    let after = &text[1..];
+/// Where the last `}` of a line stands; known for a whole line, which may hold thousands of expressions.
+#[derive(Default)]
+struct LastBrace {
+    end: usize,
+    place: Option<usize>,
+}
+
+impl LastBrace {
+    /// The last one of the line from here on. What is asked for goes forward.
+    fn from(&mut self, text: &str, at: usize) -> Option<usize> {
+        if at >= self.end {
+            self.end = text[at..].find('\n').map_or(text.len(), |length| at + length);
+            self.place = text[at..self.end].rfind('}').map(|place| at + place);
+        }
+        self.place.filter(|place| *place >= at)
+    }
+}
+
+/// The expression that begins with the `$` at this place, and its length.
+fn find<'t>(text: &'t str, at: usize, last: &mut LastBrace) -> Option<(Found<'t>, usize)> {
+    let after = &text[at + 1..];
     if after.starts_with('$') {
         return Some((Found::Escaped, 2));
     }
@@ -103,8 +133,18 @@ fn find(text: &str) -> Option<(Found<'_>, usize)> {
         return Some((Found::Named(&after[..name]), 1 + name));
     }
     let inside = after.strip_prefix('{')?;
-    let Some(end) = braced_end(inside) else { return Some((Found::Malformed, 2)) };
-    Some((Found::Braced(&text[..2 + end + 1]), 2 + end + 1))
+    let name = at + 2 + name_length(inside);
+    let end = match &text[name..] {
+        _ if name == at + 2 => None,
+        rest if has_operator(rest) => last.from(text, name),
+        rest => rest.starts_with('}').then_some(name),
+    };
+    let Some(end) = end else { return Some((Found::Malformed, 2)) };
+    Some((Found::Braced(&text[at..=end]), end + 1 - at))
+}
+
+fn has_operator(text: &str) -> bool {
+    OPERATORS.iter().any(|(operator, _)| text.starts_with(operator))
 }
 
 /// Where the last `}` stands that can close the expression whose inside begins here.
@@ -114,7 +154,7 @@ fn braced_end(inside: &str) -> Option<usize> {
         return None;
     }
     let after = &inside[name..];
-    if OPERATORS.iter().any(|(operator, _)| after.starts_with(operator)) {
+    if has_operator(after) {
         let line = after.split('\n').next().unwrap_or_default();
         return line.rfind('}').map(|end| name + end);
     }
@@ -134,28 +174,24 @@ fn plain(name: &str, variables: &dyn Variables) -> String {
     })
 }
 
-/// The value of `${…}…}`: the expression up to the brace that closes it, then the rest as a text of its own.
+/// The value of the first expression of `${…}…}`: up to the brace that closes it.
 fn braced(whole: &str, variables: &dyn Variables, depth: usize) -> Result<String, Unfilled> {
-    let (expression, rest) = match closing_brace(whole) {
-        Some(end) => (&whole[..=end], &whole[end + 1..]),
-        None => (whole, ""),
-    };
+    let expression = closing_brace(whole).map_or(whole, |end| &whole[..=end]);
     let inside = expression.strip_prefix("${").and_then(|inside| braced_end(inside).map(|end| &inside[..end]));
     let inside = inside.ok_or_else(|| Unfilled::Malformed(String::new()))?;
-    match operator(whole).filter(|(operator, _)| inside.contains(operator)) {
+    match operator(expression).filter(|(operator, _)| inside.contains(operator)) {
         Some((operator, form)) => {
             let (name, word) = inside.split_once(operator).unwrap_or((inside, ""));
             let strict = !operator.starts_with(':');
             let value = variables.value(name).filter(|value| strict || !value.is_empty());
             // Filled in even where it is not wanted: what is wrong in it is said in any case.
             let word = substitute_within(word, variables, depth + 1)?;
-            let text = match (form, value) {
+            Ok(match (form, value) {
                 (Form::Alternative, Some(_)) | (Form::Default, None) => word,
                 (Form::Alternative, None) => variables.value(name).unwrap_or_default(),
                 (Form::Default | Form::Required, Some(value)) => value,
                 (Form::Required, None) => return Err(Unfilled::Required { name: name.to_owned(), reason: word }),
-            };
-            Ok(text + &substitute_within(rest, variables, depth + 1)?)
+            })
         }
         None => Ok(plain(inside, variables)),
     }
@@ -197,32 +233,51 @@ pub(crate) struct Variable {
 
 /// All variables that `text` names, those inside defaults and alternatives too.
 pub(crate) fn variables_of(text: &str, found: &mut Vec<Variable>) {
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        let expression = &rest[dollar..];
-        let Some((kind, length)) = find(expression) else {
-            rest = &expression[1..];
-            continue;
-        };
-        rest = &expression[length..];
-        match kind {
-            Found::Named(name) => found.push(Variable { name: name.to_owned(), ..Variable::default() }),
-            Found::Braced(whole) => variables_in_braces(whole, found),
-            Found::Escaped | Found::Malformed => {}
+    variables_within(text, found, 0);
+}
+
+/// As in docker compose, what follows an expression up to the last `}` of its line comes before it.
+fn variables_within(text: &str, found: &mut Vec<Variable>, depth: usize) {
+    let mut last = LastBrace::default();
+    let (mut waiting, mut until): (Vec<&str>, usize) = (Vec::new(), 0);
+    let mut at = 0;
+    while let Some(dollar) = text[at..].find('$') {
+        at += dollar;
+        if at >= until {
+            waiting.drain(..).rev().for_each(|expression| variables_in_braces(expression, found, depth));
         }
+        at += match find(text, at, &mut last) {
+            Some((Found::Named(name), length)) => {
+                found.push(Variable { name: name.to_owned(), ..Variable::default() });
+                length
+            }
+            Some((Found::Braced(whole), length)) => {
+                let own = closing_brace(whole).map_or(length, |end| end + 1);
+                if own < length {
+                    until = until.max(at + length);
+                    waiting.push(&whole[..own]);
+                } else {
+                    variables_in_braces(whole, found, depth);
+                }
+                own
+            }
+            Some((Found::Escaped | Found::Malformed, length)) => length,
+            None => 1,
+        };
     }
+    waiting.drain(..).rev().for_each(|expression| variables_in_braces(expression, found, depth));
 }
 
 /// The expressions of `text` that name one variable and where they begin, those inside defaults and alternatives too.
 pub(super) fn expressions<'t>(text: &'t str, name: &str) -> Vec<(usize, &'t str)> {
     let mut found = Vec::new();
     let mut at = 0;
+    let mut last = LastBrace::default();
     while let Some(dollar) = text[at..].find('$') {
         at += dollar;
-        let expression = &text[at..];
-        at += match find(expression) {
+        at += match find(text, at, &mut last) {
             Some((Found::Named(known), length)) => {
-                found.extend((known == name).then_some((at, &expression[..length])));
+                found.extend((known == name).then_some((at, &text[at..at + length])));
                 length
             }
             Some((Found::Braced(whole), _)) => {
@@ -238,10 +293,9 @@ pub(super) fn expressions<'t>(text: &'t str, name: &str) -> Vec<(usize, &'t str)
     found
 }
 
-fn variables_in_braces(whole: &str, found: &mut Vec<Variable>) {
-    let end = closing_brace(whole).unwrap_or(whole.len() - 1);
-    variables_of(&whole[end + 1..], found);
-    let inside = &whole[2..end.max(2)];
+/// Adds the variable of one expression, `${…}`, and those of its word.
+fn variables_in_braces(expression: &str, found: &mut Vec<Variable>, depth: usize) {
+    let inside = &expression[2..(expression.len() - 1).max(2)];
     let (name, rest) = inside.split_at(name_length(inside));
     let mut variable = Variable { name: name.to_owned(), ..Variable::default() };
     let word = rest.strip_prefix(':').unwrap_or(rest);
@@ -256,7 +310,9 @@ fn variables_in_braces(whole: &str, found: &mut Vec<Variable>) {
         nested = alternative;
     }
     found.push(variable);
-    variables_of(nested, found);
+    if depth < DEEPEST {
+        variables_within(nested, found, depth + 1);
+    }
 }
 
 #[cfg(test)]
@@ -316,6 +372,7 @@ mod tests {
                 Ok(text) => text,
                 Err(Unfilled::Malformed(_)) => "error".to_owned(),
                 Err(Unfilled::Required { name, reason }) => format!("required {name}: {reason}"),
+                Err(Unfilled::Long) => "long".to_owned(),
             };
             assert_eq!(found, expected, "{text}");
         }
@@ -333,5 +390,34 @@ mod tests {
     fn deep_nesting_ends_in_an_error() {
         let text = "${A:-".repeat(5000) + &"}".repeat(5000);
         assert!(matches!(substitute(&text, &Known), Err(Unfilled::Malformed(_))));
+        variables_of(&text, &mut Vec::new());
+    }
+
+    /// More than 64 on one line were refused, and named in a stack as deep.
+    #[test]
+    fn a_line_may_have_any_number_of_expressions() {
+        assert_eq!(substitute(&"${A:-x}$FOO ".repeat(10_000), &Known).unwrap(), "xfirst ".repeat(10_000));
+        let mut found = Vec::new();
+        variables_of(&"${A:-${B}}${C}".repeat(50_000), &mut found);
+        assert_eq!(found.len(), 150_000);
+    }
+
+    #[test]
+    fn variables_that_follow_in_a_line_come_first() {
+        let mut found = Vec::new();
+        variables_of("${A:-1} $B ${C:-${D}} ${E}\n$F ${G-2}", &mut found);
+        let names: Vec<&str> = found.iter().map(|variable| variable.name.as_str()).collect();
+        assert_eq!(names, ["B", "E", "C", "D", "A", "F", "G"]);
+    }
+
+    #[test]
+    fn a_text_does_not_grow_without_a_limit() {
+        struct Large;
+        impl Variables for Large {
+            fn value(&self, _: &str) -> Option<String> {
+                Some("x".repeat(1 << 20))
+            }
+        }
+        assert_eq!(substitute(&"$A".repeat(100_000), &Large), Err(Unfilled::Long));
     }
 }

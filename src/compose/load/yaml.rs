@@ -23,6 +23,7 @@ use super::node::Span;
 use super::node::Value;
 use super::scalar;
 use super::session::Fault;
+use super::session::MOST_VALUES;
 use super::session::Session;
 use super::tabs::Tabs;
 
@@ -32,7 +33,7 @@ pub(super) const MERGE: &str = "\0<<";
 /// Deeper nesting than this is no Compose file.
 const DEEPEST: usize = 128;
 
-/// How much aliases may add to a document, in nodes (a node per 64 bytes of text).
+/// How much aliases and anchors may add to a document, in values (one per 64 bytes of text).
 const ALIAS_BUDGET: usize = 200_000;
 
 /// A list or mapping that is still open.
@@ -65,6 +66,14 @@ struct Builder<'s, 'e> {
 
 /// Reads all documents of a text. What is wrong with it is reported to the session; `None` if it cannot be used.
 pub(super) fn parse(session: &Session<'_>, file: u32, text: &str) -> Option<Vec<Node>> {
+    if let Some(at) = control(text, file) {
+        session.report(
+            Fault::new(at, "the file is not YAML")
+                .because("a control character stands in it")
+                .hint("take it out, or write it as an escape in double quotes"),
+        );
+        return None;
+    }
     let mut mender = Mender::new(text);
     loop {
         let source = mender.source();
@@ -72,7 +81,7 @@ pub(super) fn parse(session: &Session<'_>, file: u32, text: &str) -> Option<Vec<
             Ok(documents) => return documents,
             Err(error) if mender.mend(&error) => {}
             Err(error) => {
-                refuse(session, (file, &mender), &error);
+                refuse(session, (file, text, &mender), &error);
                 return None;
             }
         }
@@ -108,13 +117,42 @@ fn read(session: &Session<'_>, file: u32, text: &str, mender: &Mender<'_>) -> Re
     Ok(Some(builder.documents))
 }
 
+/// Where the first character stands that no YAML can hold.
+fn control(text: &str, file: u32) -> Option<Span> {
+    let is_control =
+        |char: char| matches!(char, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}');
+    // Nearly all texts are without any, which their bytes tell faster.
+    if !text.bytes().any(|byte| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0x7f || byte == 0xc2) {
+        return None;
+    }
+    let place = text.find(is_control)?;
+    let line = text[..place].rsplit('\n').next().unwrap_or_default();
+    let number = text[..place].matches('\n').count() + 1;
+    Some(Span { file, line: number as u32, column: line.chars().count() as u32 + 1, width: 1 })
+}
+
+/// What the parser says of a `:` that makes no key.
+const SECOND_COLON: &str = "mapping values are not allowed in this context";
+
+/// What is wrong with a line before which a `:` is missing, or which stands too far right.
+const GOES_ON: (&str, &str) = (
+    "this line goes on with the text of the line before",
+    "begin it in the column of the keys around it, or write `:` behind the line before",
+);
+
 /// What is wrong with a tab, and what to do.
 const TAB: (&str, &str) = ("a tab stands where only blanks can", "indent with blanks");
 
-fn refuse(session: &Session<'_>, (file, mender): (u32, &Mender<'_>), error: &ScanError) {
+fn refuse(session: &Session<'_>, (file, text, mender): (u32, &str, &Mender<'_>), error: &ScanError) {
     let place = error.marker();
     let at = Span { file, line: place.line() as u32, column: mender.column(place.line(), place.col()), width: 1 };
-    let (reason, hint) = explained(error.info());
+    // A second `:` of one line is something else than a line that goes on with the text of the one before.
+    let line: String = text.lines().nth(place.line().saturating_sub(1)).unwrap_or_default().chars().take(place.col()).collect();
+    let goes_on = error.info() == SECOND_COLON
+        && !line.contains(": ")
+        && !line.contains(['{', '[', '"', '\''])
+        && !line.trim_start().starts_with("- ");
+    let (reason, hint) = if goes_on { GOES_ON } else { explained(error.info()) };
     let fault = Fault::new(at, "the file is not YAML").because(reason);
     session.report(if hint.is_empty() { fault } else { fault.hint(hint) });
 }
@@ -139,9 +177,7 @@ fn explained(info: &str) -> (&str, &'static str) {
         "while parsing a flow mapping, did not find expected ',' or '}'" => {
             ("a mapping in braces is not closed", "write `,` between its entries and `}` at its end")
         }
-        "mapping values are not allowed in this context" => {
-            ("there is a second `:` where only one can be", "write a text with `: ` in it in quotes")
-        }
+        SECOND_COLON => ("there is a second `:` where only one can be", "write a text with `: ` in it in quotes"),
         "simple key expected" | "simple key expect ':'" => ("a key without a `:` behind it", "write `key: value`"),
         "invalid trailing content after double-quoted scalar" => ("something follows the closing quote", "write the whole value in quotes"),
         _ => (info, ""),
@@ -162,20 +198,21 @@ impl Builder<'_, '_> {
                 });
                 let node = Node { value, at, mark: mark(tag.as_deref()) };
                 let weight = 1 + text.len() / 64;
+                self.spend(weight, at)?;
                 if plain_key && text == "<<" {
                     self.key(Rc::from(MERGE), at);
                 } else if self.expects_key() {
                     self.scalar_key(&node, &text);
-                    self.anchor(anchor, &node, weight);
+                    self.anchor(anchor, &node, weight)?;
                 } else {
-                    self.anchor(anchor, &node, weight);
+                    self.anchor(anchor, &node, weight)?;
                     self.place(node, weight);
                 }
             }
             Event::Alias(anchor) => self.alias(anchor, at)?,
             Event::SequenceStart(anchor, tag) => self.open(Open::List(self.items.len()), (anchor, tag.as_deref()), at)?,
             Event::MappingStart(anchor, tag) => self.open(Open::Map(self.entries.len(), None), (anchor, tag.as_deref()), at)?,
-            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::SequenceEnd | Event::MappingEnd => self.close()?,
             _ => {}
         }
         Some(())
@@ -215,12 +252,22 @@ impl Builder<'_, '_> {
             self.session.report(Fault::new(at, "a list or mapping cannot be a key"));
             return None;
         }
+        self.spend(1, at)?;
         self.frames.push(Frame { at, anchor, mark: mark(tag), weight: 1, open });
         Some(())
     }
 
-    fn close(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
+    /// Counts values towards what a project may have.
+    fn spend(&self, weight: usize, at: Span) -> Option<()> {
+        let is_enough = self.session.spend(weight);
+        if !is_enough {
+            self.session.report(Fault::new(at, format!("the project has more than {MOST_VALUES} values")));
+        }
+        is_enough.then_some(())
+    }
+
+    fn close(&mut self) -> Option<()> {
+        let frame = self.frames.pop()?;
         let value = match frame.open {
             Open::List(start) => Value::List(self.items.drain(start..).collect()),
             Open::Map(start, _) => Value::Map(Map::of(self.entries.drain(start..).collect(), |key, first, second| {
@@ -229,29 +276,37 @@ impl Builder<'_, '_> {
             })),
         };
         let node = Node { value, at: frame.at, mark: frame.mark };
-        self.anchor(frame.anchor, &node, frame.weight);
+        self.anchor(frame.anchor, &node, frame.weight)?;
         self.place(node, frame.weight);
+        Some(())
     }
 
-    fn anchor(&mut self, anchor: usize, node: &Node, weight: usize) {
+    fn anchor(&mut self, anchor: usize, node: &Node, weight: usize) -> Option<()> {
         if anchor != 0 {
+            self.add(weight, node.at)?;
             self.anchors.insert(anchor, (node.clone(), weight));
         }
+        Some(())
+    }
+
+    /// Counts what an anchor or alias copies, before it is copied.
+    fn add(&mut self, weight: usize, at: Span) -> Option<()> {
+        self.added += weight;
+        if self.added > ALIAS_BUDGET {
+            let fault = Fault::new(at, "aliases make the file far larger than it is written");
+            self.session.report(fault.hint("write the values out, or name them less often"));
+            return None;
+        }
+        Some(())
     }
 
     fn alias(&mut self, anchor: usize, at: Span) -> Option<()> {
-        let Some((node, weight)) = self.anchors.get(&anchor) else {
+        let Some(weight) = self.anchors.get(&anchor).map(|(_, weight)| *weight) else {
             self.session.report(Fault::new(at, "the alias stands inside the value it names").hint("a value cannot contain itself"));
             return None;
         };
-        let (node, weight) = (node.clone(), *weight);
-        self.added += weight;
-        if self.added > ALIAS_BUDGET {
-            self.session.report(
-                Fault::new(at, "aliases make the file far larger than it is written").hint("write the values out, or name them less often"),
-            );
-            return None;
-        }
+        self.add(weight, at)?;
+        let node = self.anchors.get(&anchor)?.0.clone();
         if self.expects_key() {
             let text = node.value.to_string();
             self.scalar_key(&node, &text);

@@ -205,7 +205,12 @@ fn hostile_files_are_refused_at_once() {
         ("lines far left", "a: {\n".to_owned() + &"b: c,\n".repeat(3000)),
         ("a huge file", "# x\n".repeat(3 << 20)),
     ];
-    for (name, text) in cases {
+    let flow = format!("x-a: [{}]\nservices: {{a: {{image: x}}}}\n", "a,".repeat(500_000));
+    let anchored = format!("x-a: {}{}{}\n", (0..100).map(|n| format!("&a{n} [")).collect::<String>(), "x,".repeat(5000), "]".repeat(100));
+    let documents = "---\nservices: {a: {image: x}}\n".repeat(1000);
+    let one_line = format!("services: {{{}}}\n", lines(3000, &|n| format!("s{n}: {{image: x, foo: bar, depends_on: [nope]}}, ")));
+    let more = [("many values", flow), ("nested anchors", anchored), ("many documents", documents), ("one line of faults", one_line)];
+    for (name, text) in cases.into_iter().chain(more) {
         let start = Instant::now();
         let told = told_of(&text);
         // Unoptimized and on a busy machine; a release build takes a tenth.
@@ -213,4 +218,41 @@ fn hostile_files_are_refused_at_once() {
         assert!(told.starts_with("error: cannot load"), "{name}: {}", &told[..told.len().min(200)]);
         assert!(told.len() < 200_000, "{name} says {} bytes", told.len());
     }
+}
+
+/// Variables that name each other twice would fill the memory.
+#[test]
+fn variables_do_not_grow_without_a_limit() {
+    let doubled = "A0=xxxxxxxx\n".to_owned() + &(0..60).map(|n| format!("A{}=${{A{n}}}${{A{n}}}\n", n + 1)).collect::<String>();
+    let with_file = b"services: {a: {image: x, env_file: a.env}}\n".as_slice();
+    let told_by_file = told(&[("compose.yaml", with_file), ("a.env", doubled.as_bytes())], &Sources::default());
+    assert!(told_by_file.contains("longer than 8 MiB with their variables\n  --> a.env:21:1"), "{told_by_file}");
+    let large = format!("services: {{a: {{image: x, command: [{}]}}}}\n", "\"$A\", ".repeat(1000));
+    let variable = format!("A={}\n", "x".repeat(1 << 20));
+    let told_by_text = told(&[("compose.yaml", large.as_bytes()), (".env", variable.as_bytes())], &Sources::default());
+    assert!(told_by_text.contains("makes the project far larger than it is written"), "{}", &told_by_text[..400]);
+}
+
+/// A second reading of a pipe finds nothing.
+#[test]
+fn a_file_is_read_once() {
+    let root = tempfile::tempdir().unwrap();
+    let pipe = root.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0).unwrap();
+    let surroundings = Surroundings { directory: root.path().to_owned(), variables: BTreeMap::new(), input: None };
+    let sources = Sources { files: vec!["pipe".to_owned()], ..Sources::default() };
+    std::thread::scope(|scope| {
+        scope.spawn(|| fs::write(&pipe, "name: piped\nservices: {a: {image: x}}\n").unwrap());
+        assert!(config_in(&surroundings, &sources, &ConfigFlags::default()).unwrap().text.starts_with("name: piped\n"));
+    });
+    let told = config_in(&surroundings, &sources, &ConfigFlags::default()).unwrap_err().to_string();
+    assert!(told.contains("because: it is a pipe, and nobody writes to it"), "{told}");
+}
+
+#[test]
+fn what_no_yaml_can_hold_is_refused_at_its_place() {
+    let told = told_of("services:\n  a: {image: \u{1}}\n");
+    assert!(told.contains("because: a control character stands in it\n --> compose.yaml:2:14\n"), "{told}");
+    let utf_16: Vec<u8> = "\u{feff}services: {a: {image: é}}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(self::told(&[("compose.yaml", &utf_16)], &Sources::default()).contains("image: é\n"));
 }
