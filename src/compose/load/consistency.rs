@@ -15,6 +15,10 @@ use super::session::Session;
 /// Reports all that does not fit.
 pub(super) fn check(session: &Session<'_>, project: &Loaded) {
     for (name, service) in &project.services {
+        // No more are told, and each may be compared with all names.
+        if session.is_full() {
+            return;
+        }
         let checker = Checker { session, project, name, service };
         checker.has_source();
         checker.build();
@@ -81,7 +85,10 @@ impl Checker<'_, '_> {
     fn has_source(&self) {
         // An `extends` that is still there could not be followed; what it would bring is not known. An image that is no
         // text has a fault of its own.
-        if self.service.contains_key("extends") || self.project.is_misread(&["services", self.name, "image"]) {
+        if self.service.contains_key("extends")
+            || self.project.is_misread(&["services", self.name, "image"])
+            || !self.project.is_mapping(&["services", self.name])
+        {
             return;
         }
         if self.text("image").is_empty() && !self.service.contains_key("build") && !self.service.contains_key("provider") {
@@ -130,7 +137,8 @@ impl Checker<'_, '_> {
             "model" => &self.project.models,
             _ => &self.project.secrets,
         };
-        if known.contains_key(name) {
+        // A grant without a source has a fault of its own.
+        if known.contains_key(name) || name.is_empty() {
             return;
         }
         let meant = nearest(name, known.keys().map(String::as_str));
@@ -150,7 +158,8 @@ impl Checker<'_, '_> {
         for network in self.keys("networks") {
             self.refer("network", network, &["networks", network]);
         }
-        if let Some(other) = mode.strip_prefix("service:").filter(|other| !self.project.services.contains_key(*other)) {
+        let is_missing = |other: &&str| !self.project.services.contains_key(*other) && !self.keys("depends_on").any(|known| known == other);
+        if let Some(other) = mode.strip_prefix("service:").filter(is_missing) {
             self.report(
                 &["network_mode"],
                 format!("service `{}` shares the network of service `{other}`, which does not exist", self.name),
@@ -256,7 +265,8 @@ impl Checker<'_, '_> {
     fn watch(&self) {
         let triggers = self.service.get("develop").and_then(|develop| develop["watch"].as_array());
         for (index, trigger) in triggers.into_iter().flatten().enumerate() {
-            if trigger.get("target").is_none() && trigger["action"] != "rebuild" && trigger["action"] != "restart" {
+            let needs_target = trigger["action"].as_str().is_some_and(|action| matches!(action, "sync" | "sync+restart" | "sync+exec"));
+            if trigger.get("target").is_none() && needs_target {
                 let what = format!(
                     "`watch` of service `{}` needs a `target` for the action `{}`",
                     self.name,

@@ -1,6 +1,9 @@
 //! `extends`: a service takes what it does not say from another, of this file or another one.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path as FilePath;
+use std::path::PathBuf;
 
 use super::Loader;
 use super::Stage;
@@ -9,9 +12,11 @@ use super::merge;
 use super::node::Map;
 use super::node::Node;
 use super::node::Span;
+use super::node::Value;
 use super::paths;
 use super::paths::Resolver;
 use super::resets::Resets;
+use super::schema::nearest::nearest;
 use super::session::Fault;
 
 /// Longer chains of services are taken for a mistake.
@@ -25,6 +30,7 @@ struct Reference {
     service: String,
     file: Option<String>,
     at: Span,
+    file_at: Span,
 }
 
 /// Lets every service of a document take over what it extends.
@@ -35,7 +41,7 @@ pub(super) fn apply(loader: &Loader<'_, '_>, document: &mut Map, file: &str, (un
         return loader.session.report(fault.hint("write each service as a key with its attributes below it"));
     };
     let names: Vec<_> = services.keys().cloned().collect();
-    let extender = Extender { loader, unit, file };
+    let extender = Extender { loader, unit, file, others: RefCell::default() };
     for name in names {
         extender.extended(&name, services, &Vec::new(), resets);
     }
@@ -45,6 +51,8 @@ struct Extender<'a, 's, 'e> {
     loader: &'a Loader<'s, 'e>,
     unit: &'a Unit<'a>,
     file: &'a str,
+    /// The services of other files that have been asked for, by file.
+    others: RefCell<HashMap<PathBuf, (Map, Resets)>>,
 }
 
 impl Extender<'_, '_, '_> {
@@ -72,7 +80,7 @@ impl Extender<'_, '_, '_> {
             }
             None => {
                 if !services.has(&reference.service) {
-                    self.not_found(name, &reference, self.file);
+                    self.not_found(name, &reference, (self.file, services));
                     return None;
                 }
                 let chain = self.follow(chain, (self.file, name), reference.at)?;
@@ -95,7 +103,7 @@ impl Extender<'_, '_, '_> {
         one.put(name, base);
         let mut document = Map::new();
         let at = service.at;
-        document.put("services", Node::new(super::node::Value::Map(one), at));
+        document.put("services", Node::new(Value::Map(one), at));
         resets.clear(&mut document);
         let base = document.get_mut("services").and_then(Node::as_map_mut).and_then(|services| services.remove(name));
         let Some(base) = base else { return service };
@@ -112,10 +120,12 @@ impl Extender<'_, '_, '_> {
         let at = extends.at;
         let found = match extends.as_map() {
             Some(map) => map.text("service").map(|service| {
-                let file = map.get("file").filter(|file| !file.is_null()).map(|file| file.value.to_string());
-                Reference { service: service.to_owned(), file, at: map.get("service").map_or(at, |service| service.at) }
+                let file = map.get("file").filter(|file| !file.is_null());
+                let file_at = file.map_or(at, |file| file.at);
+                let file = file.map(|file| file.value.to_string());
+                Reference { service: service.to_owned(), file, at: map.get("service").map_or(at, |service| service.at), file_at }
             }),
-            None => extends.as_text().map(|service| Reference { service: service.to_owned(), file: None, at }),
+            None => extends.as_text().map(|service| Reference { service: service.to_owned(), file: None, at, file_at: at }),
         };
         if found.is_none() {
             let fault = Fault::new(at, format!("`services.{name}.extends` names no service"));
@@ -124,13 +134,16 @@ impl Extender<'_, '_, '_> {
         found
     }
 
-    fn not_found(&self, name: &str, reference: &Reference, file: &str) {
+    fn not_found(&self, name: &str, reference: &Reference, (file, services): (&str, &Map)) {
         let what = format!(
             "service `{name}` extends service `{}`, which is not in `{}`",
             reference.service,
             self.loader.session.shown(FilePath::new(file))
         );
-        self.loader.session.report(Fault::new(reference.at, what).hint("check the service's name, or name its `file`"));
+        let meant = nearest(&reference.service, services.keys().map(|known| &**known).filter(|known| *known != name));
+        let hint =
+            meant.map_or_else(|| "check the service's name, or name its `file`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        self.loader.session.report(Fault::new(reference.at, what).hint(hint));
     }
 
     fn follow(&self, chain: &Chain, (file, name): (&str, &str), at: Span) -> Option<Chain> {
@@ -150,7 +163,10 @@ impl Extender<'_, '_, '_> {
     /// The services of another file, in their long form, with paths as this project needs them.
     fn services_of(&self, name: &str, reference: &Reference, file: &str) -> Option<(Map, Resets)> {
         let path = FilePath::new(&self.unit.place).join(file);
-        let path = std::path::PathBuf::from(paths::clean(&path.to_string_lossy()));
+        let path = PathBuf::from(paths::clean(&path.to_string_lossy()));
+        if let Some((services, resets)) = self.others.borrow().get(&path).filter(|(services, _)| services.has(&reference.service)) {
+            return Some((services.clone(), resets.clone()));
+        }
         let directory = path.parent().map(|parent| paths::relative(&self.unit.place, parent)).unwrap_or_default();
         let unit = Unit { directory, place: path.parent()?.to_owned(), environment: self.unit.environment, files: &[] };
         let session = self.loader.session;
@@ -158,17 +174,19 @@ impl Extender<'_, '_, '_> {
             Ok(text) => text,
             Err(error) => {
                 let what = format!("service `{name}` extends a service of `{}`, which cannot be read", session.shown(&path));
-                session.report(Fault::new(reference.at, what).because(error));
+                session.report(Fault::new(reference.file_at, what).because(error));
                 return None;
             }
         };
         let (mut document, resets) = self.loader.document((&path, &text), Map::new(), &unit, Stage::Extended);
-        if document.get("services").and_then(Node::as_map).is_none_or(|services| !services.has(&reference.service)) {
-            self.not_found(name, reference, &path.to_string_lossy());
+        let found = document.get("services").and_then(Node::as_map);
+        if found.is_none_or(|services| !services.has(&reference.service)) {
+            self.not_found(name, reference, (&path.to_string_lossy(), found.unwrap_or(&Map::new())));
             return None;
         }
         Resolver::new(session, &unit.directory).resolve(&mut document);
-        let services = document.remove("services")?.node;
-        services.as_map().cloned().map(|services| (services, resets))
+        let Value::Map(services) = document.remove("services")?.node.value else { return None };
+        self.others.borrow_mut().insert(path, (services.clone(), resets.clone()));
+        Some((services, resets))
     }
 }

@@ -137,6 +137,11 @@ impl Loaded {
         map.and_then(|map| map.get(last)).is_some_and(|node| node.as_map().is_some() || node.as_list().is_some())
     }
 
+    /// Whether these keys lead to a mapping.
+    pub(super) fn is_mapping(&self, keys: &[&str]) -> bool {
+        keys.iter().try_fold(&self.tree, |map, key| map.get(key)?.as_map()).is_some()
+    }
+
     /// Whether the value that these keys lead to is written, and false: the normal form leaves such a one out.
     pub(in crate::compose) fn denies(&self, keys: &[&str]) -> bool {
         let mut node = keys.first().and_then(|key| self.tree.get(key));

@@ -197,8 +197,9 @@ impl Checker<'_, '_> {
     fn refuse(&self, node: &Node, rule: &'static Rule, path: Path<'_>) {
         let mut wanted = Vec::new();
         kinds(rule, &mut wanted);
-        // Text is welcome there only because a variable may stand in it.
-        if wanted.iter().any(|kind| matches!(*kind, BOOLEAN | "a whole number")) {
+        // Text is welcome there only because a variable may stand in it, unless everything is that is no list and no mapping.
+        let is_free = wanted.contains(&BOOLEAN) && wanted.contains(&"a number");
+        if !is_free && wanted.iter().any(|kind| matches!(*kind, BOOLEAN | "a whole number")) {
             wanted.retain(|kind| *kind != "text");
         }
         let last = wanted.pop().unwrap_or("something else");

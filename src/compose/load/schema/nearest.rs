@@ -1,32 +1,46 @@
 //! The known word that a mistyped one was meant to be.
 
+/// Longer words are compared by their beginnings.
+const LONGEST: usize = 64;
+
 /// The nearest of `words`, if one is near enough to be meant.
 pub(in crate::compose) fn nearest<'w>(typed: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let typed_lower = typed.to_lowercase().replace('-', "_");
     let limit = (typed.chars().count() / 3).clamp(1, 3);
-    words.map(|word| (distance(&typed_lower, word), word)).filter(|(distance, _)| *distance <= limit).min().map(|(_, word)| word)
+    let typed: Vec<char> = typed.to_lowercase().replace('-', "_").chars().take(LONGEST).collect();
+    words.filter_map(|word| Some((distance(&typed, word, limit)?, word))).min().map(|(_, word)| word)
 }
 
-/// How many letters must be put in, taken out, changed or swapped with their neighbour.
-fn distance(one: &str, two: &str) -> usize {
-    let one: Vec<char> = one.chars().take(64).collect();
-    let two: Vec<char> = two.chars().take(64).collect();
-    let mut rows = vec![vec![0; two.len() + 1]; one.len() + 1];
-    for (row, cells) in rows.iter_mut().enumerate() {
-        cells[0] = row;
+/// How many letters must be put in, taken out, changed or swapped with their neighbour; nothing if more than `limit`.
+fn distance(one: &[char], two: &str, limit: usize) -> Option<usize> {
+    let mut letters = ['\0'; LONGEST];
+    let length = two.chars().take(LONGEST).zip(&mut letters).map(|(char, letter)| *letter = char).count();
+    let two = &letters[..length];
+    if one.len().abs_diff(length) > limit {
+        return None;
     }
-    rows[0] = (0..=two.len()).collect();
+    // The rows before last, last and this; a project may have thousands of names, so none is made anew.
+    let mut rows = [[0_usize; LONGEST + 1]; 3];
+    rows[1] = std::array::from_fn(|column| column);
+    let mut least_before = 0;
     for row in 1..=one.len() {
-        for column in 1..=two.len() {
+        let [older, last, next] = &mut rows;
+        next[0] = row;
+        for column in 1..=length {
             let change = usize::from(one[row - 1] != two[column - 1]);
-            let mut best = (rows[row - 1][column] + 1).min(rows[row][column - 1] + 1).min(rows[row - 1][column - 1] + change);
+            let mut best = (last[column] + 1).min(next[column - 1] + 1).min(last[column - 1] + change);
             if row > 1 && column > 1 && one[row - 1] == two[column - 2] && one[row - 2] == two[column - 1] {
-                best = best.min(rows[row - 2][column - 2] + 1);
+                best = best.min(older[column - 2] + 1);
             }
-            rows[row][column] = best;
+            next[column] = best;
         }
+        let least = next[..=length].iter().copied().min().unwrap_or_default();
+        if least.min(least_before) > limit {
+            return None;
+        }
+        least_before = least;
+        rows.rotate_left(1);
     }
-    rows[one.len()][two.len()]
+    Some(rows[1][length]).filter(|distance| *distance <= limit)
 }
 
 #[cfg(test)]

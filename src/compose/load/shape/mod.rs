@@ -371,7 +371,7 @@ impl Shaper<'_, '_> {
     fn whole(&self, node: &Node, kind: Kind, path: Path<'_>) -> Option<Json> {
         let value = match &node.value {
             Value::Int(value) => Some(*value),
-            Value::Float(value) => Some(*value as i64),
+            Value::Float(value) => Some(*value as i64).filter(|whole| *whole as f64 == *value && *whole != i64::MAX),
             Value::Text(text) => text.parse().ok(),
             _ => None,
         };
