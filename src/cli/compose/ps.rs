@@ -1,5 +1,7 @@
 //! `coracle compose ps`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
@@ -86,12 +88,8 @@ impl Command {
             return Ok(0);
         }
         if self.services {
-            let mut names: Vec<&str> = Vec::new();
-            for found in &chosen {
-                if !names.contains(&found.service.as_str()) {
-                    names.push(&found.service);
-                }
-            }
+            let mut seen = BTreeSet::new();
+            let names: Vec<&str> = chosen.iter().map(|found| found.service.as_str()).filter(|name| seen.insert(*name)).collect();
             out::data(&names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
             return Ok(0);
         }

@@ -41,6 +41,8 @@ struct Planner<'a> {
     renewed: BTreeSet<String>,
     /// Waiting steps, by service and condition.
     awaited: BTreeMap<(String, &'static str), usize>,
+    /// Services of which a container runs and stays as it is.
+    running: BTreeSet<&'a str>,
     /// For each service, the step that has run those of its first steps that all its containers share.
     prepared: BTreeMap<String, usize>,
 }
@@ -64,6 +66,7 @@ pub fn up(project: &Project, found: &Found, options: &Options, recipes: &BTreeMa
         started: BTreeMap::new(),
         renewed: BTreeSet::new(),
         awaited: BTreeMap::new(),
+        running: BTreeSet::new(),
         prepared: BTreeMap::new(),
     };
     let services = chosen(project, options)?;

@@ -22,7 +22,7 @@ use crate::failure::Result;
 /// A service by its name.
 type Named<'a> = (&'a str, &'a Service);
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     pub(super) fn service(&mut self, service: Named<'_>) -> Result<()> {
         if service.1.provider.is_some() {
             self.provided(service);
@@ -37,7 +37,8 @@ impl Planner<'_> {
         }
         let mut started = Vec::new();
         for container in &found[..kept] {
-            started.extend(self.existing(service, container));
+            let step = self.existing(service, container);
+            started.extend(step);
         }
         let taken: BTreeSet<u32> = found[..kept].iter().map(|found| found.number).collect();
         for number in (1..).filter(|number| !taken.contains(number)).take(wanted - kept) {
@@ -75,7 +76,7 @@ impl Planner<'_> {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    fn existing(&mut self, service: Named<'_>, container: &FoundContainer) -> Option<usize> {
+    fn existing(&mut self, service: Named<'_>, container: &'a FoundContainer) -> Option<usize> {
         if let Some(removal) = self.made.get(&format!("removal {}", container.name)).copied() {
             let mut after = self.resources(service);
             after.push(removal);
@@ -104,6 +105,7 @@ impl Planner<'_> {
         }
         if container.is_up() {
             self.plan.kept.push(container.name.clone());
+            self.running.insert(&container.service);
             return None;
         }
         let after = self.dependencies(service);
@@ -144,7 +146,7 @@ impl Planner<'_> {
         if service.1.pre_start.is_empty() {
             return after;
         }
-        let runs_already = self.found.containers.iter().any(|found| found.service == service.0 && self.plan.kept.contains(&found.name));
+        let runs_already = self.running.contains(service.0);
         let steps = match self.prepared.get(service.0) {
             Some(prepared) => {
                 after.push(*prepared);

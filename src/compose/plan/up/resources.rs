@@ -53,6 +53,10 @@ impl Planner<'_> {
         let cause = format!("network {key} changed");
         let removals: Vec<usize> = on_it
             .map(|found| {
+                // It may be on another one that is made anew.
+                if let Some(step) = self.made.get(&format!("removal {}", found.name)) {
+                    return *step;
+                }
                 let step = self.plan.add(Action::RemoveContainer { name: found.name.clone() }, Vec::new(), cause.clone());
                 self.made.insert(format!("removal {}", found.name), step);
                 step
