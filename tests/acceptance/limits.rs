@@ -47,13 +47,14 @@ fn a_supervisor_has_more_descriptors_than_its_shell() {
     let service = |port: u16| format!("{{image: busybox, command: sleep 1000, ports: ['{port}:80', '{port}:81/udp'], networks: [a, b]}}");
     let services: String = (0..5).map(|number| format!("  s{number}: {}\n", service(8100 + number))).collect();
     let world = World::with_file(&format!("services:\n{services}networks: {{a: {{}}, b: {{}}}}\n"));
-    let line = format!("ulimit -n 64 && exec {} compose up -d", crate::support::program().display());
+    // The soft limit alone: not every machine lets root raise the hard one.
+    let line = format!("ulimit -S -n 64 && exec {} compose up -d", crate::support::program().display());
     world.outside(&["sh", "-c", &line]).succeeds();
     for number in 0..5 {
         let process = world.container(&format!("s{number}")).comes_up();
         let limits = std::fs::read_to_string(world.proc().join(process.pid.to_string()).join("limits")).unwrap();
         let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-        assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["64", "64"], "{limits}");
+        assert_eq!(files.split_whitespace().nth(3), Some("64"), "{limits}");
     }
     world.run("down -t 0").succeeds();
 }
