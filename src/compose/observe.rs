@@ -120,16 +120,29 @@ pub fn observe(home: &Home, project: &Project) -> Result<Found> {
 /// # Errors
 /// A store that cannot be read.
 pub fn observe_by_name(home: &Home, project: &str) -> Result<Found> {
+    found(home, &records(home, project)?)
+}
+
+/// The records of a project's containers, with what they do now.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn records(home: &Home, project: &str) -> Result<Vec<(Container, State)>> {
+    let is_of_project = |container: &Container| container.wanted.labels.get(labels::PROJECT).is_some_and(|owner| owner == project);
+    let containers = container::list(home)?.into_iter().filter(is_of_project);
+    // One that is removed meanwhile has no state any more.
+    Ok(containers.filter_map(|container| container::state(home, &container.id).ok().map(|state| (container, state))).collect())
+}
+
+/// What there is of a project with these containers.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn found(home: &Home, records: &[(Container, State)]) -> Result<Found> {
     let volumes = volume::list(home)?;
     let anonymous: BTreeSet<String> = volumes.iter().filter(|volume| volume.anonymous).map(|volume| volume.name.clone()).collect();
-    let mut containers = Vec::new();
-    for container in container::list(home)? {
-        if container.wanted.labels.get(labels::PROJECT).is_some_and(|owner| owner == project) {
-            // One that is removed meanwhile has no state any more.
-            let Ok(state) = container::state(home, &container.id) else { continue };
-            containers.push(found_container(home, (&container, &state), &anonymous));
-        }
-    }
+    let containers = records.iter().map(|(container, state)| found_container(home, (container, state), &anonymous));
+    let mut containers: Vec<FoundContainer> = containers.collect();
     containers.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
     let networks = net::list(home)?.into_iter().map(|network| (network.name, FoundResource { labels: network.labels }));
     let networks = networks.collect();

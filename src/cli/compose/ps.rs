@@ -1,5 +1,6 @@
 //! `coracle compose ps`
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use clap::Args;
@@ -17,8 +18,8 @@ use crate::cli::out;
 use crate::cli::wording;
 use crate::cli::wording::Width;
 use crate::compose::observe::FoundContainer;
-use crate::container;
-use crate::failure::Result;
+use crate::container::Container;
+use crate::container::State;
 use crate::place::Home;
 
 #[derive(Debug, Args)]
@@ -79,7 +80,7 @@ const COLUMNS: Columns = Columns {
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         listing::only_known(&self.filter, &["status"])?;
-        let session = Session::begin(home, flags)?;
+        let (session, records) = Session::with_records(home, flags)?;
         session.knows(&self.named)?;
         let mut chosen: Vec<_> = session.found.containers.iter().filter(|found| self.shows(&session, found)).collect();
         chosen.sort_by(|a, b| a.name.cmp(&b.name));
@@ -93,7 +94,8 @@ impl Command {
             out::data(&names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
             return Ok(0);
         }
-        let rows = chosen.into_iter().map(|found| self.row(home, (&session.name, found))).collect::<Result<Vec<_>>>()?;
+        let records: BTreeMap<&str, &(Container, State)> = records.iter().map(|record| (record.0.id.as_str(), record)).collect();
+        let rows: Vec<Row> = chosen.into_iter().map(|found| self.row((&session.name, found), records[found.id.as_str()])).collect();
         listing::print(&rows, COLUMNS, self.format.as_deref())?;
         Ok(0)
     }
@@ -108,10 +110,8 @@ impl Command {
         of_status && (all || !found.one_off) && is_known && (self.named.is_empty() || self.named.contains(&found.service))
     }
 
-    fn row(&self, home: &Home, (project, found): (&str, &FoundContainer)) -> Result<Row> {
-        let container = container::find(home, &found.id)?;
-        let state = container::state(home, &found.id)?;
-        let mut row = container_list::row(&container, &state, Width::of_flag(self.no_trunc));
+    fn row(&self, (project, found): (&str, &FoundContainer), (container, state): &(Container, State)) -> Row {
+        let mut row = container_list::row(container, state, Width::of_flag(self.no_trunc));
         let publishers = state.ports.iter().map(|port| {
             json!({
                 "URL": port.host_address.map(|address| address.to_string()).unwrap_or_default(),
@@ -126,6 +126,6 @@ impl Command {
         row.insert("Project".to_owned(), project.into());
         let ended = !found.is_up();
         row.insert("ExitCode".to_owned(), if ended { found.exit_code } else { 0 }.into());
-        Ok(row)
+        row
     }
 }

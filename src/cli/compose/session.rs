@@ -16,6 +16,8 @@ use crate::compose::observe;
 use crate::compose::observe::Found;
 use crate::compose::observe::FoundContainer;
 use crate::compose::plan::Dependencies;
+use crate::container::Container;
+use crate::container::State;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place::Home;
@@ -79,6 +81,14 @@ impl Session {
     /// # Errors
     /// There are files that cannot be loaded, or neither files nor a name.
     pub fn begin(home: &Home, flags: &ProjectFlags) -> Result<Session> {
+        Ok(Session::with_records(home, flags)?.0)
+    }
+
+    /// The same, and the records of its containers.
+    ///
+    /// # Errors
+    /// As [`Session::begin`].
+    pub fn with_records(home: &Home, flags: &ProjectFlags) -> Result<(Session, Vec<(Container, State)>)> {
         revive(home);
         let named = flags.project_name.clone().or_else(|| std::env::var("COMPOSE_PROJECT_NAME").ok()).filter(|name| !name.is_empty());
         let (name, project) = match (compose::load(&flags.sources()), named) {
@@ -87,8 +97,9 @@ impl Session {
             (Err(_), Some(name)) if flags.file.is_empty() => (name, None),
             (Err(failure), _) => return Err(failure),
         };
-        let found = observe::observe_by_name(home, &name)?;
-        Ok(Session { name, project, found })
+        let records = observe::records(home, &name)?;
+        let found = observe::found(home, &records)?;
+        Ok((Session { name, project, found }, records))
     }
 
     /// Refuses services that neither the files nor a container knows.
