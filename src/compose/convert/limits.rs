@@ -17,7 +17,7 @@ use crate::failure::Result;
 use crate::units;
 
 pub(super) fn apply(service: &Service, wanted: &mut Wanted) -> Result<()> {
-    let resource = |kind: &str, name: &str| service.deploy.as_ref().and_then(|deploy| deploy.pointer(&format!("/resources/{kind}/{name}")));
+    let resource = |kind: &str, name: &str| service.deploy.as_ref()?.get("resources")?.get(kind)?.get(name);
     let size = |own: &Option<String>, deploy: Option<&Value>| match own.clone().or_else(|| deploy.map(text)) {
         Some(text) => units::bytes(&text).map(Some),
         None => Ok(None),

@@ -132,6 +132,14 @@ impl Node {
 }
 
 impl Value {
+    /// What [`Display`] writes; a text is copied without looking for what could be formatted in it.
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            Value::Text(text) => String::from(&**text),
+            other => other.to_string(),
+        }
+    }
+
     /// What a person calls this kind of value.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -81,6 +81,10 @@ fn visit_map(session: &Session<'_>, map: &mut Map, path: Path<'_>) {
 }
 
 fn thin(session: &Session<'_>, items: &mut Vec<Node>, identity: Identity, path: Path<'_>) {
+    // Most lists are of one item, and one text is like no other.
+    if matches!(&items[..], [] | [Node { value: Value::Text(_), .. }]) {
+        return;
+    }
     let mut kept: Vec<Node> = Vec::with_capacity(items.len());
     let mut places: HashMap<String, usize> = HashMap::new();
     for (index, item) in std::mem::take(items).into_iter().enumerate() {

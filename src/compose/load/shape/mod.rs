@@ -179,7 +179,7 @@ impl Shaper<'_, '_> {
             return (flag || !matches!(kind, Kind::Flag)).then_some(Json::Bool(flag));
         }
         let text = match &node.value {
-            Value::Text(_) | Value::Int(_) => node.value.to_string(),
+            Value::Text(_) | Value::Int(_) => node.value.to_text(),
             _ => return self.refuse(node, path, "text"),
         };
         (!text.is_empty() || !matches!(kind, Kind::Text)).then_some(Json::String(text))
@@ -216,7 +216,7 @@ impl Shaper<'_, '_> {
             },
             (Kind::Test, Value::Text(line)) => vec!["CMD-SHELL".to_owned(), line.to_string()],
             (_, Value::Text(text)) => vec![text.to_string()],
-            (_, Value::List(items)) => items.iter().map(|item| item.value.to_string()).collect(),
+            (_, Value::List(items)) => items.iter().map(|item| item.value.to_text()).collect(),
             _ => return self.refuse(node, path, "a list"),
         };
         (!words.is_empty() || matches!(kind, Kind::Command)).then(|| Json::from(words))
@@ -250,17 +250,15 @@ impl Shaper<'_, '_> {
         match (kind, &node.value) {
             (Kind::Variables, Value::Null) => Some(Json::Null),
             (Kind::Pairs, Value::Null) => Some(Json::from("")),
-            (Kind::ManyOptions, Value::List(items)) => {
-                Some(Json::from(items.iter().map(|item| item.value.to_string()).collect::<Vec<_>>()))
-            }
-            (Kind::ManyOptions, value) => Some(Json::from(vec![value.to_string()])),
+            (Kind::ManyOptions, Value::List(items)) => Some(Json::from(items.iter().map(|item| item.value.to_text()).collect::<Vec<_>>())),
+            (Kind::ManyOptions, value) => Some(Json::from(vec![value.to_text()])),
             (Kind::Limits, _) => self.limit(node, path),
-            (_, value) => Some(Json::String(value.to_string())),
+            (_, value) => Some(Json::String(value.to_text())),
         }
     }
 
     fn listed_pair(&self, item: &Node, kind: Kind, path: Path<'_>) -> Option<(String, Json)> {
-        let text = item.value.to_string();
+        let text = item.value.to_text();
         let (key, value) = text.split_once('=').map_or((text.as_str(), None), |(key, value)| (key, Some(value)));
         if matches!(kind, Kind::Variables) && key.ends_with(char::is_whitespace) {
             self.session.report(
@@ -307,14 +305,14 @@ impl Shaper<'_, '_> {
                 for (host, entry) in map.iter() {
                     match &entry.node.value {
                         Value::Null => hosts.push((host.to_string(), String::new())),
-                        Value::List(items) => hosts.extend(items.iter().map(|item| (host.to_string(), item.value.to_string()))),
-                        value => hosts.push((host.to_string(), value.to_string())),
+                        Value::List(items) => hosts.extend(items.iter().map(|item| (host.to_string(), item.value.to_text()))),
+                        value => hosts.push((host.to_string(), value.to_text())),
                     }
                 }
             }
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    let text = item.value.to_string();
+                    let text = item.value.to_text();
                     let Some((host, addresses)) = text.split_once('=').or_else(|| text.split_once(':')) else {
                         return self.refuse(item, path.item(index), "`host=address`");
                     };
@@ -336,7 +334,7 @@ impl Shaper<'_, '_> {
     }
 
     fn measured(&self, node: &Node, kind: Kind, path: Path<'_>) -> Option<Json> {
-        let text = node.value.to_string();
+        let text = || node.value.to_text();
         match kind {
             Kind::Number => match number(&node.value) {
                 Some(value) => (value != 0.0).then(|| json_number(f64::from(value), Some(value))),
@@ -351,7 +349,7 @@ impl Shaper<'_, '_> {
                 let Some(size) = size else { return self.refuse(node, path, "a size like `64m` or `1g`") };
                 (size != 0 || matches!(kind, Kind::BytesTitled)).then(|| Json::String(size.to_string()))
             }
-            Kind::Duration | Kind::OptionalDuration => match measure::nanoseconds(&text) {
+            Kind::Duration | Kind::OptionalDuration => match measure::nanoseconds(&text()) {
                 Some(span) => (span != 0 || matches!(kind, Kind::OptionalDuration)).then(|| Json::String(measure::duration_text(span))),
                 None => self.refuse(node, path, "a duration like `10s` or `1m30s`"),
             },
@@ -363,7 +361,7 @@ impl Shaper<'_, '_> {
                 };
                 mode.map_or_else(|| self.refuse(node, path, "a file mode like `0440`"), |mode| Some(Json::String(format!("0{mode:o}"))))
             }
-            Kind::DeviceCount if text.eq_ignore_ascii_case("all") => Some(Json::from(-1)),
+            Kind::DeviceCount if text().eq_ignore_ascii_case("all") => Some(Json::from(-1)),
             _ => self.whole(node, kind, path),
         }
     }
