@@ -88,18 +88,25 @@ pub type Pin<'p> = &'p (dyn Fn(&str) -> Result<String> + Sync);
 /// # Errors
 /// As [`config`]; what pinning says.
 pub fn config_pinned(surroundings: &Surroundings, sources: &Sources, (flags, pin): (&ConfigFlags, Option<Pin<'_>>)) -> Result<Printed> {
+    // A list is of the project even then, but for that of the services.
+    let as_written = match (flags.services, is_list(flags), flags.variables) {
+        (true, ..) => flags.no_interpolate,
+        (_, true, _) => false,
+        (.., true) => true,
+        _ => flags.no_interpolate && !flags.environment,
+    };
     let leave = Leave {
-        interpolation: flags.no_interpolate || flags.variables,
+        interpolation: flags.no_interpolate || as_written,
         normal_form: flags.no_normalize,
         paths: flags.no_path_resolution,
         consistency: flags.no_consistency,
         // As in docker compose, `--no-env-resolution` spares only what is completed after loading.
         environment: is_list(flags),
     };
-    if leave.interpolation {
+    if as_written {
         return uninterpolated(surroundings, sources, (flags, pin, leave));
     }
-    let notation = if flags.format == "json" { Notation::Json } else { Notation::Yaml };
+    let notation = notation(flags);
     let mut loaded = load::load_in(surroundings, sources, leave, notation)?;
     let only: &[String] =
         if flags.services || flags.volumes || flags.networks || flags.models || flags.hash.is_some() { &[] } else { &flags.only };
@@ -121,6 +128,10 @@ pub fn config_pinned(surroundings: &Surroundings, sources: &Sources, (flags, pin
         }
     };
     Ok(Printed { text, warnings: loaded.warnings })
+}
+
+fn notation(flags: &ConfigFlags) -> Notation {
+    if flags.format == "json" { Notation::Json } else { Notation::Yaml }
 }
 
 fn is_list(flags: &ConfigFlags) -> bool {
@@ -283,15 +294,15 @@ fn uninterpolated(
     sources: &Sources,
     (flags, pin, leave): (&ConfigFlags, Option<Pin<'_>>, Leave),
 ) -> Result<Printed> {
-    let mut model = load::model_in(surroundings, sources, leave)?;
+    let mut model = load::model_in(surroundings, sources, leave, notation(flags))?;
     let names = |section: &str| -> String {
         let keys = model.get(section).and_then(Json::as_object).into_iter().flat_map(|map| map.keys());
         keys.fold(String::new(), |text, name| text + name + "\n")
     };
-    let text = if flags.variables {
-        variables(&model, &flags.format)?
-    } else if flags.services {
+    let text = if flags.services {
         names("services")
+    } else if flags.variables {
+        variables(&model, &flags.format)?
     } else {
         if let Some(pin) = pin {
             pin_images(&mut model, pin)?;

@@ -90,6 +90,8 @@ pub struct Command {
 
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
+        // Lists are printed whatever the flags about the project say.
+        let is_list = self.services || self.volumes || self.networks || self.models || self.hash.is_some() || self.profiles || self.images;
         let (quiet, output) = (self.quiet, self.output.clone());
         let printed = match &self.explain {
             Some(variable) => Printed { text: explained(&flags.sources(), variable, self.format.as_deref())?, warnings: Vec::new() },
@@ -97,6 +99,7 @@ impl Command {
         };
         printed.warnings.iter().for_each(|warning| out::warn(warning));
         match output {
+            _ if is_list => out::data(&printed.text)?,
             _ if quiet => {}
             Some(file) => std::fs::write(&file, printed.text).doing(|| format!("cannot write `{}`", file.display()))?,
             None => out::data(&printed.text)?,

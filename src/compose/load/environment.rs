@@ -16,15 +16,15 @@ use super::text_file;
 /// Variables by name.
 pub(super) type Environment = BTreeMap<String, String>;
 
-/// Reads files of variables one after the other; values see `known` first, then what earlier files say.
+/// Reads files of variables one after the other; values see `known` first, then what stands before them, in their own
+/// file or an earlier one.
 /// What is wrong is reported; `None` if anything is. `kind` says to the person what files they are.
 pub(super) fn read_files(session: &Session<'_>, known: &Environment, (kind, files): (&'static str, &[PathBuf])) -> Option<Environment> {
     let mut found = Environment::new();
     let mut said = Vec::new();
     for file in files {
         let (number, text) = read(session, file, "the file of variables")?;
-        let before = found.clone();
-        let lookup = |name: &str| known.get(name).or_else(|| before.get(name)).cloned();
+        let lookup = |name: &str| known.get(name).cloned();
         if let Err(flaw) = dotenv::parse(&text, &mut found, &lookup) {
             session.report(fault(session, (number, &text), &flaw));
             return None;

@@ -59,7 +59,9 @@ pub(super) fn settle(session: &Session<'_>, sources: &Sources) -> Option<Setting
     read_variables(session, sources, &directory, &mut environment)?;
 
     let profiles = if sources.profiles.is_empty() {
-        environment.get("COMPOSE_PROFILES").map(|list| list.split(',').map(|name| name.trim().to_owned()).collect()).unwrap_or_default()
+        // Without a list it is one of an empty name, which a service may have.
+        let list = environment.get("COMPOSE_PROFILES").map_or("", String::as_str);
+        list.split(',').map(|name| name.trim().to_owned()).collect()
     } else {
         sources.profiles.clone()
     };

@@ -72,6 +72,7 @@ fn entry(loader: &Loader<'_, '_>, item: &Node) -> Option<Include> {
             let directory = directory.map(|node| node.value.to_string()).filter(|directory| !directory.is_empty());
             Some(Include { paths: list(map, "path")?, directory, env_files: list(map, "env_file")?, at: item.at })
         }
+        Value::Null => Some(Include { at: item.at, ..Include::default() }),
         _ => {
             refuse(item, "an entry of `include`");
             None
@@ -83,8 +84,9 @@ fn load(loader: &Loader<'_, '_>, include: Include, unit: &Unit<'_>, included: &[
     let session = loader.session;
     let files: Vec<PathBuf> = include.paths.iter().map(|path| PathBuf::from(paths::join(&unit.place, path))).collect();
     let Some(main) = files.first() else {
-        session.report(Fault::new(include.at, "an entry of `include` names no file").hint("give it a `path`"));
-        return None;
+        session.warn("an entry of `include` names no file");
+        variables(loader, &include, (unit, &unit.place))?;
+        return Some(Map::new());
     };
     let (directory, place) = directories(&include, unit, main);
     if included.contains(main) {

@@ -153,6 +153,8 @@ impl Merger<'_, '_> {
         let mut pools: Vec<Map> = Vec::new();
         for original in earlier {
             let mut known = names(original, nothing);
+            // Where it stands among the pools: a later join changes it there too.
+            let mut places: Vec<usize> = Vec::new();
             for other in &later {
                 let other = names(other.clone(), nothing);
                 if subnet(&other) != subnet(&known) && !pools.iter().any(|pool| subnet(pool) == subnet(&other)) {
@@ -160,10 +162,11 @@ impl Merger<'_, '_> {
                     continue;
                 }
                 known = self.maps(known, other, path);
-                match pools.iter_mut().find(|pool| subnet(pool) == subnet(&known)) {
-                    Some(pool) => *pool = known.clone(),
-                    None => pools.push(known.clone()),
-                }
+                places.iter().for_each(|place| pools[*place] = known.clone());
+                let place = pools.iter().position(|pool| subnet(pool) == subnet(&known)).unwrap_or(pools.len());
+                pools.resize_with(pools.len().max(place + 1), Map::new);
+                pools[place] = known.clone();
+                places.push(place);
             }
         }
         Node::new(Value::List(pools.into_iter().map(|pool| Node::new(Value::Map(pool), at)).collect()), at)

@@ -160,10 +160,10 @@ pub(super) fn load_in(surroundings: &Surroundings, sources: &Sources, leave: Lea
 ///
 /// # Errors
 /// As [`load_in`].
-pub(super) fn model_in(surroundings: &Surroundings, sources: &Sources, leave: Leave) -> Result<Json> {
+pub(super) fn model_in(surroundings: &Surroundings, sources: &Sources, leave: Leave, notation: Notation) -> Result<Json> {
     within(surroundings, |session, name| {
         let (tree, _) = load_tree(session, (sources, leave), name)?;
-        Some(shape::plain(&Node::new(Value::Map(tree), node::Span::default())))
+        Some(shape::free(&Node::new(Value::Map(tree), node::Span::default()), notation))
     })
 }
 
@@ -220,12 +220,10 @@ fn load_tree(session: &Session<'_>, (sources, leave): (&Sources, Leave), name: &
         trace.project(("COMPOSE_PROJECT_NAME", name));
     }
 
-    let unit = Unit {
-        directory: setting.directory.clone(),
-        place: setting.directory.clone(),
-        environment: &setting.environment,
-        files: &setting.files,
-    };
+    // Without interpolation docker compose takes nothing over from the environment either.
+    let nothing = Environment::new();
+    let environment = if leave.interpolation { &nothing } else { &setting.environment };
+    let unit = Unit { directory: setting.directory.clone(), place: setting.directory.clone(), environment, files: &setting.files };
     let paths = if leave.paths { Paths::Left } else { Paths::Resolved };
     let mut project = loader.model(&unit, &[], paths);
     if project.is_empty() && !session.is_faulty() {
@@ -234,7 +232,7 @@ fn load_tree(session: &Session<'_>, (sources, leave): (&Sources, Leave), name: &
     }
     if !leave.normal_form {
         project.put("name", Node::text(name.as_str(), node::Span::default()));
-        normal::normalize(&mut project, &setting.environment);
+        normal::normalize(&mut project, environment);
     }
     Some((project, setting))
 }

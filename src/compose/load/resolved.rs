@@ -77,8 +77,11 @@ impl Loaded {
                 .map(|(name, entry)| (name.to_string(), shaper.resource(resource, &entry.node, path.key(name))))
                 .collect()
         };
-        let extensions =
-            tree.iter().filter(|(key, _)| key.starts_with("x-")).map(|(key, entry)| (key.to_string(), shape::plain(&entry.node))).collect();
+        let extensions = tree
+            .iter()
+            .filter(|(key, _)| key.starts_with("x-"))
+            .map(|(key, entry)| (key.to_string(), shape::free(&entry.node, notation)))
+            .collect();
         let mut loaded = Loaded {
             name: name.to_owned(),
             directory: setting.directory,

@@ -82,7 +82,7 @@ fn number(text: &str) -> Option<Value> {
     {
         return Some(Value::Int(value));
     }
-    if is_float(&plain) { plain.parse().ok().map(Value::Float) } else { None }
+    if is_float(&plain) { plain.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Float) } else { None }
 }
 
 /// An integer with the prefixes `0x`, `0b`, `0o` and `0`.

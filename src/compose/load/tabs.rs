@@ -45,6 +45,11 @@ impl<'t> Tabs<'t> {
                 self.pass(start, end);
                 self.plain = Some((end, self.indent(start)));
             }
+            // In a block text a tab may stand within a line, not before it.
+            Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
+                let indent = range.start.col();
+                self.lines.retain(|(line, column)| !(start <= *line && *line <= end && *column >= indent));
+            }
             Event::Scalar(..) => self.pass(start, end),
             Event::SequenceStart(..) | Event::MappingStart(..) if self.open.0 > 0 || self.is_bracket(range) => {
                 let first = if self.open.0 == 0 { start } else { self.open.1 };
@@ -104,6 +109,8 @@ mod tests {
         assert_eq!(refused("a: {b: c}\n\t\n"), Some((2, 0)));
         assert_eq!(refused("a: b\n  \t\nc: d\n"), None);
         assert_eq!(refused("a: [b,\n\t\n c]\n"), None);
+        assert_eq!(refused("a: |\n  b\n\t\n"), Some((3, 0)));
+        assert_eq!(refused("a: |\n  b\n  \t\n  c\n"), None);
         assert_eq!(refused("a:\n  b: c\n  \nd: e\n"), None);
     }
 }

@@ -62,6 +62,8 @@ struct Builder<'s, 'e> {
     anchors: HashMap<usize, (Node, usize)>,
     added: usize,
     documents: Vec<Node>,
+    /// The last line, if no line break ends it, and how many characters the text has.
+    unended: Option<(&'s str, usize)>,
 }
 
 /// Reads all documents of a text. What is wrong with it is reported to the session; `None` if it cannot be used.
@@ -88,7 +90,7 @@ pub(super) fn parse(session: &Session<'_>, file: u32, text: &str) -> Option<Vec<
     }
 }
 
-fn read(session: &Session<'_>, file: u32, text: &str, mender: &Mender<'_>) -> Result<Option<Vec<Node>>, ScanError> {
+fn read<'s>(session: &'s Session<'_>, file: u32, text: &'s str, mender: &'s Mender<'_>) -> Result<Option<Vec<Node>>, ScanError> {
     let mut builder = Builder {
         session,
         file,
@@ -99,6 +101,7 @@ fn read(session: &Session<'_>, file: u32, text: &str, mender: &Mender<'_>) -> Re
         anchors: HashMap::new(),
         added: 0,
         documents: Vec::new(),
+        unended: text.rsplit('\n').next().filter(|line| !line.is_empty()).map(|line| (line, text.chars().count())),
     };
     let mut parser = Parser::new_from_str(text);
     let mut tabs = Tabs::new(text);
@@ -189,12 +192,12 @@ impl Builder<'_, '_> {
     fn take(&mut self, event: Event<'_>, range: Range) -> Option<()> {
         let at = self.span(range);
         match event {
-            Event::DocumentStart(_) => self.anchors.clear(),
             Event::Scalar(text, style, anchor, tag) => {
+                let text = self.unbroken(&text, style, range);
                 let plain_key = self.expects_key() && style == ScalarStyle::Plain && tag.is_none();
-                let value = value(&text, style, tag.as_deref()).unwrap_or_else(|wanted| {
+                let value = value(text, style, tag.as_deref()).unwrap_or_else(|wanted| {
                     self.session.report(Fault::new(at, format!("`{text}` is not {wanted}, as its tag says")));
-                    Value::Text(Rc::from(&*text))
+                    Value::Text(Rc::from(text))
                 });
                 let node = Node { value, at, mark: mark(tag.as_deref()) };
                 let weight = 1 + text.len() / 64;
@@ -202,7 +205,7 @@ impl Builder<'_, '_> {
                 if plain_key && text == "<<" {
                     self.key(Rc::from(MERGE), at);
                 } else if self.expects_key() {
-                    self.scalar_key(&node, &text);
+                    self.scalar_key(&node, text);
                     self.anchor(anchor, &node, weight)?;
                 } else {
                     self.anchor(anchor, &node, weight)?;
@@ -216,6 +219,15 @@ impl Builder<'_, '_> {
             _ => {}
         }
         Some(())
+    }
+
+    /// The text without the line break that the parser adds to a `|` or `>` at the end of a file that ends without one.
+    fn unbroken<'v>(&self, value: &'v str, style: ScalarStyle, range: Range) -> &'v str {
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let (Some((last, end)), Some(shorter)) = (self.unended.filter(|_| is_block), value.strip_suffix('\n')) else { return value };
+        let own = shorter.rsplit('\n').next().unwrap_or_default();
+        let is_own = if last.trim().is_empty() { shorter.is_empty() || !own.is_empty() && own.trim().is_empty() } else { true };
+        if is_own && range.end.index() >= end { shorter } else { value }
     }
 
     fn span(&self, range: Range) -> Span {
@@ -342,8 +354,8 @@ fn value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, &'s
     let plain = || if style == ScalarStyle::Plain { scalar::resolve(&mend::restored(text)) } else { Value::Text(Rc::from(text)) };
     let Some(tag) = tag else { return Ok(plain()) };
     if !tag.is_yaml_core_schema() {
-        let merges = matches!(tag.suffix.as_str(), "reset" | "override");
-        return Ok(if merges { plain() } else { Value::Text(Rc::from(text)) });
+        // Also behind `!override`: a scalar with a tag that YAML does not know is text.
+        return Ok(Value::Text(Rc::from(text)));
     }
     let resolved = scalar::resolve(text);
     match (tag.suffix.as_str(), &resolved) {

@@ -46,7 +46,7 @@ static FILE_SERVICES: Rule =
     Rule::Mapping(Mapping { keys: &[], required: &[], others: Others::Named(&SERVICE), extensions: Extensions::Refused });
 static FILE_INCLUDE: Rule = Rule::List(&INCLUDE, Repeats::Allowed);
 pub(super) static ULIMITS: Rule =
-    Rule::Mapping(Mapping { keys: &[], required: &[], others: Others::NamedOrAny(&ULIMITS_EACH), extensions: Extensions::Refused });
+    Rule::Mapping(Mapping { keys: &[], required: &[], others: Others::LettersOrAny(&ULIMITS_EACH), extensions: Extensions::Refused });
 static ULIMITS_EACH: Rule = Rule::OneOf(&[&WHOLE_OR_TEXT, &ULIMITS_EACH_LONG]);
 static ULIMITS_EACH_LONG: Rule = Rule::Mapping(Mapping {
     keys: &[("hard", &WHOLE_OR_TEXT), ("soft", &WHOLE_OR_TEXT)],

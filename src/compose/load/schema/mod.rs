@@ -10,6 +10,7 @@ use super::node::Map;
 use super::node::Node;
 use super::node::Path;
 use super::node::Value;
+use super::scalar;
 use super::session::Fault;
 use super::session::Session;
 
@@ -60,6 +61,8 @@ enum Others {
     Named(&'static Rule),
     /// As `Named`, but other keys are not looked at.
     NamedOrAny(&'static Rule),
+    /// As `NamedOrAny`, but keys of lower-case letters only.
+    LettersOrAny(&'static Rule),
 }
 
 /// Whether `x-` keys are welcome.
@@ -109,7 +112,9 @@ fn add_parts(rule: &'static Rule, path: &str, found: &mut std::collections::BTre
                 }
             }
             let others = match mapping.others {
-                Others::Each(rule) | Others::Named(rule) | Others::NamedOrAny(rule) => add_parts(rule, &format!("{path}.*"), found),
+                Others::Each(rule) | Others::Named(rule) | Others::NamedOrAny(rule) | Others::LettersOrAny(rule) => {
+                    add_parts(rule, &format!("{path}.*"), found)
+                }
                 Others::Refused | Others::Ignored => false,
             };
             others || !mapping.keys.is_empty()
@@ -143,10 +148,10 @@ impl Checker<'_, '_> {
                     self.session.report(Fault::new(node.at, format!("`{path}` cannot be `{text}`")).hint(format!("it is {wanted}")));
                 }
             }
-            (Rule::Range(least, _), Value::Int(value)) if value < least => {
+            (Rule::Range(least, _), value) if whole(value).is_some_and(|value| value < *least) => {
                 self.session.report(Fault::new(node.at, format!("`{path}` must be {least} or more, not {value}")));
             }
-            (Rule::Range(_, most), Value::Int(value)) if value > most => {
+            (Rule::Range(_, most), value) if whole(value).is_some_and(|value| value > *most) => {
                 self.session.report(Fault::new(node.at, format!("`{path}` must be {most} or less, not {value}")));
             }
             (Rule::List(rule, repeats), Value::List(items)) => self.check_list(items, (*rule, *repeats), path),
@@ -157,9 +162,14 @@ impl Checker<'_, '_> {
 
     fn check_list(&self, items: &[Node], (rule, repeats): (&'static Rule, Repeats), path: Path<'_>) {
         let mut seen = HashSet::new();
+        let numbers: HashSet<String> =
+            items.iter().filter(|item| is_of(&item.value, Type::Number)).map(|item| fingerprint(&item.value)).collect();
         for (index, item) in items.iter().enumerate() {
             self.check(item, rule, path.item(index));
-            if repeats == Repeats::Refused && !seen.insert(fingerprint(&item.value)) {
+            // A text that reads as a number is the same as that number, but not as another text for it.
+            let is_number =
+                || item.as_text().and_then(scalar::go_float).is_some_and(|text| numbers.contains(&fingerprint(&Value::Float(text))));
+            if repeats == Repeats::Refused && (!seen.insert(fingerprint(&item.value)) || !numbers.is_empty() && is_number()) {
                 let fault = Fault::new(item.at, format!("`{path}` holds the same value twice"));
                 self.session.report(fault.hint("remove one of the two"));
             }
@@ -177,14 +187,20 @@ impl Checker<'_, '_> {
                 continue;
             }
             match mapping.others {
+                Others::Each(_) if key.is_empty() => {
+                    self.session.report(Fault::new(entry.key_at, format!("a key in {} is empty", place(path))));
+                }
                 Others::Each(rule) => self.check(&entry.node, rule, here),
                 Others::Named(rule) | Others::NamedOrAny(rule) if is_name(key) => self.check(&entry.node, rule, here),
+                Others::LettersOrAny(rule) if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase()) => {
+                    self.check(&entry.node, rule, here);
+                }
                 Others::Named(_) => self.session.report(
                     Fault::new(entry.key_at, format!("`{key}` cannot be a name in {}", place(path)))
                         .hint("use letters, digits, `.`, `_` and `-` only"),
                 ),
                 Others::Refused => self.session.report(unknown(key, entry.key_at, mapping, path)),
-                Others::Ignored | Others::NamedOrAny(_) => {}
+                Others::Ignored | Others::NamedOrAny(_) | Others::LettersOrAny(_) => {}
             }
         }
         for key in mapping.required {
@@ -219,12 +235,22 @@ impl Checker<'_, '_> {
 fn branch(value: &Value, rule: &'static Rule) -> Option<&'static Rule> {
     let fits = match (rule, value) {
         (Rule::OneOf(rules), _) => return rules.iter().find_map(|rule| branch(value, rule)),
-        (Rule::Word(_) | Rule::Like(_), Value::Text(_)) | (Rule::Range(..), Value::Int(_)) => true,
+        (Rule::Word(_) | Rule::Like(_), Value::Text(_)) => true,
+        (Rule::Range(..), value) => whole(value).is_some(),
         (Rule::List(..), Value::List(_)) | (Rule::Mapping(_), Value::Map(_)) => true,
         (Rule::Scalar(types), value) => types.iter().any(|wanted| is_of(value, *wanted)),
         _ => false,
     };
     fits.then_some(rule)
+}
+
+/// A whole number, also one that is written with a point.
+fn whole(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(*number),
+        Value::Float(number) if number.fract() == 0.0 => Some(*number as i64),
+        _ => None,
+    }
 }
 
 fn is_of(value: &Value, wanted: Type) -> bool {
@@ -233,11 +259,7 @@ fn is_of(value: &Value, wanted: Type) -> bool {
         Type::Boolean => matches!(value, Value::Bool(_)),
         Type::Nothing => matches!(value, Value::Null),
         Type::Number => matches!(value, Value::Int(_) | Value::Float(_)),
-        Type::Whole => match value {
-            Value::Int(_) => true,
-            Value::Float(number) => number.fract() == 0.0,
-            _ => false,
-        },
+        Type::Whole => whole(value).is_some(),
     }
 }
 

@@ -41,10 +41,12 @@ enum Kind {
     Switch,
     Whole,
     WholeAlways,
-    WholeTitled,
     OptionalWhole,
     /// A whole number that is not negative.
     Count,
+    /// The same, never written as text.
+    PlainCount,
+    PlainCountTitled,
     OptionalCount,
     Number,
     Bytes,
@@ -60,6 +62,8 @@ enum Kind {
     Pairs,
     /// The same, but a key may have no value.
     Variables,
+    /// A mapping of text to text or whole numbers.
+    Words,
     ManyOptions,
     Hosts,
     /// Whether a number of devices or `all`.
@@ -127,7 +131,7 @@ impl Shaper<'_, '_> {
     }
 
     fn title(&self, key: &str, kind: Kind) -> String {
-        let titled = matches!(kind, Kind::TextTitled | Kind::WholeTitled | Kind::BytesTitled) && self.notation == Notation::Json;
+        let titled = matches!(kind, Kind::TextTitled | Kind::PlainCountTitled | Kind::BytesTitled) && self.notation == Notation::Json;
         match (titled, key.get(..1)) {
             (true, Some(first)) => first.to_uppercase() + &key[1..],
             _ => key.to_owned(),
@@ -137,7 +141,7 @@ impl Shaper<'_, '_> {
     fn value(&self, node: Option<&Node>, kind: Kind, path: Path<'_>) -> Option<Json> {
         match (kind, node) {
             (Kind::TextAlways | Kind::TextTitled, None) => Some(Json::from("")),
-            (Kind::WholeAlways | Kind::WholeTitled, None) => Some(Json::from(0)),
+            (Kind::WholeAlways | Kind::PlainCountTitled, None) => Some(Json::from(0)),
             (Kind::BytesTitled, None) => Some(Json::from("0")),
             (Kind::FlagAlways, None) => Some(Json::from(false)),
             (Kind::Command, None) => (self.notation == Notation::Json).then_some(Json::Null),
@@ -148,7 +152,7 @@ impl Shaper<'_, '_> {
             }
             (Kind::Always(_) | Kind::Maybe(_) | Kind::List(_) | Kind::Each(_), Some(node)) => self.nested(node, kind, path),
             (Kind::Texts | Kind::Command | Kind::Test, Some(node)) => self.sequence(node, kind, path),
-            (Kind::Pairs | Kind::Variables | Kind::ManyOptions | Kind::Hosts | Kind::Ssh | Kind::Limits, Some(node)) => {
+            (Kind::Pairs | Kind::Variables | Kind::Words | Kind::ManyOptions | Kind::Hosts | Kind::Ssh | Kind::Limits, Some(node)) => {
                 self.mapping(node, kind, path)
             }
             (_, Some(node)) => self.measured(node, kind, path),
@@ -249,7 +253,10 @@ impl Shaper<'_, '_> {
     fn pair(&self, node: &Node, kind: Kind, path: Path<'_>) -> Option<Json> {
         match (kind, &node.value) {
             (Kind::Variables, Value::Null) => Some(Json::Null),
-            (Kind::Pairs, Value::Null) => Some(Json::from("")),
+            (Kind::Pairs | Kind::Words, Value::Null) => Some(Json::from("")),
+            (Kind::Words, Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) | Value::Date(_)) => {
+                self.refuse(node, path, "text or a whole number")
+            }
             (Kind::ManyOptions, Value::List(items)) => Some(Json::from(items.iter().map(|item| item.value.to_text()).collect::<Vec<_>>())),
             (Kind::ManyOptions, value) => Some(Json::from(vec![value.to_text()])),
             (Kind::Limits, _) => self.limit(node, path),
@@ -359,7 +366,7 @@ impl Shaper<'_, '_> {
                     Value::Int(mode) => Some(*mode),
                     _ => None,
                 };
-                mode.map_or_else(|| self.refuse(node, path, "a file mode like `0440`"), |mode| Some(Json::String(format!("0{mode:o}"))))
+                mode.map_or_else(|| self.refuse(node, path, "a file mode like `0440`"), |mode| Some(Json::String(octal(mode))))
             }
             Kind::DeviceCount if text().eq_ignore_ascii_case("all") => Some(Json::from(-1)),
             _ => self.whole(node, kind, path),
@@ -369,17 +376,26 @@ impl Shaper<'_, '_> {
     fn whole(&self, node: &Node, kind: Kind, path: Path<'_>) -> Option<Json> {
         let value = match &node.value {
             Value::Int(value) => Some(*value),
-            Value::Float(value) => Some(*value as i64).filter(|whole| *whole as f64 == *value && *whole != i64::MAX),
+            Value::Float(_) if matches!(kind, Kind::DeviceCount) => None,
+            // A fraction is dropped; what is far too large is no whole number.
+            Value::Float(value) => Some(*value as i64).filter(|_| value.abs() < 9e18),
+            Value::Text(_) if matches!(kind, Kind::PlainCount | Kind::PlainCountTitled) => None,
             Value::Text(text) => text.parse().ok(),
             _ => None,
         };
-        let wants_positive = matches!(kind, Kind::Count | Kind::OptionalCount);
+        let wants_positive = matches!(kind, Kind::Count | Kind::OptionalCount | Kind::PlainCount | Kind::PlainCountTitled);
         let Some(value) = value.filter(|value| !wants_positive || *value >= 0) else {
             return self.refuse(node, path, if wants_positive { "a whole number of 0 or more" } else { "a whole number" });
         };
-        let zero_counts = matches!(kind, Kind::OptionalWhole | Kind::OptionalCount | Kind::WholeAlways | Kind::WholeTitled);
+        let zero_counts = matches!(kind, Kind::OptionalWhole | Kind::OptionalCount | Kind::WholeAlways | Kind::PlainCountTitled);
         (value != 0 || zero_counts).then(|| Json::from(value))
     }
+}
+
+/// The mode in octal with a zero before it.
+fn octal(mode: i64) -> String {
+    let sign = if mode < 0 { "-" } else { "" };
+    format!("0{sign}{:o}", mode.unsigned_abs())
 }
 
 fn number(value: &Value) -> Option<f32> {
@@ -400,8 +416,26 @@ fn json_number(value: f64, narrow: Option<f32>) -> Json {
     Number::from_f64(value).map_or_else(|| Json::String(scalar::float_text(value)), Json::Number)
 }
 
+/// A value of no known meaning, but for the lists without items: docker compose prints `null` for one in JSON.
+pub(super) fn free(node: &Node, notation: Notation) -> Json {
+    let mut value = plain(node);
+    if notation == Notation::Json {
+        empty_lists_to_null(&mut value);
+    }
+    value
+}
+
+fn empty_lists_to_null(value: &mut Json) {
+    match value {
+        Json::Array(items) if items.is_empty() => *value = Json::Null,
+        Json::Array(items) => items.iter_mut().for_each(empty_lists_to_null),
+        Json::Object(map) => map.values_mut().for_each(empty_lists_to_null),
+        _ => {}
+    }
+}
+
 /// A value of no known meaning, as it is.
-pub(super) fn plain(node: &Node) -> Json {
+fn plain(node: &Node) -> Json {
     match &node.value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),

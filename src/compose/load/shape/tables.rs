@@ -81,7 +81,7 @@ pub(super) static SERVICE: Fields = &[
     ("stdin_open", Kind::Flag),
     ("stop_grace_period", Kind::OptionalDuration),
     ("stop_signal", Kind::Text),
-    ("storage_opt", Kind::Pairs),
+    ("storage_opt", Kind::Words),
     ("sysctls", Kind::Pairs),
     ("tmpfs", Kind::Texts),
     ("tty", Kind::Flag),
@@ -157,8 +157,8 @@ const PRE_START: Fields = &[
 ];
 
 const BLKIO: Fields = &[
-    ("weight", Kind::Whole),
-    ("weight_device", Kind::List(&[("path", Kind::TextTitled), ("weight", Kind::WholeTitled)])),
+    ("weight", Kind::PlainCount),
+    ("weight_device", Kind::List(&[("path", Kind::TextTitled), ("weight", Kind::PlainCountTitled)])),
     ("device_read_bps", Kind::List(THROTTLE)),
     ("device_read_iops", Kind::List(THROTTLE)),
     ("device_write_bps", Kind::List(THROTTLE)),
@@ -270,7 +270,7 @@ const VOLUME_MOUNT: Fields = &[
         Kind::Maybe(&[("selinux", Kind::Text), ("propagation", Kind::Text), ("create_host_path", Kind::Flag), ("recursive", Kind::Text)]),
     ),
     ("volume", Kind::Maybe(&[("labels", Kind::Pairs), ("nocopy", Kind::Flag), ("subpath", Kind::Text)])),
-    ("tmpfs", Kind::Maybe(&[("size", Kind::Bytes), ("mode", Kind::Count)])),
+    ("tmpfs", Kind::Maybe(&[("size", Kind::Bytes), ("mode", Kind::PlainCount)])),
     ("image", Kind::Maybe(&[("subpath", Kind::Text)])),
 ];
 
@@ -307,7 +307,7 @@ pub(super) static FILE_OBJECT: Fields = &[
     ("external", Kind::Flag),
     ("labels", Kind::Pairs),
     ("driver", Kind::Text),
-    ("driver_opts", Kind::Pairs),
+    ("driver_opts", Kind::Words),
     ("template_driver", Kind::Text),
 ];
 
