@@ -152,14 +152,16 @@ impl Solver<'_> {
             if meant.is_empty() {
                 self.watch.note(&format!("line {}: there is no device {name:?}: the command does without", step.place.line));
             }
-            for found in meant {
+            for container::MeantDevice { name: found, is_free } in meant {
                 let kind = found.split('=').next().unwrap_or_default();
                 let rights = ["device".to_owned(), format!("device={found}"), format!("device={kind}"), format!("device={name}")];
-                if !rights.iter().any(|right| self.wanted.allow.contains(right)) {
+                if !is_free && !rights.iter().any(|right| self.wanted.allow.contains(right)) {
                     let fault = self.source.fault(step.place, format!("device {found:?} is requested by the build but not allowed"));
                     return Err(fault.hint(format!("allow it with `--allow device={found}`, or remove the flag")));
                 }
-                names.push(found);
+                if !names.contains(&found) {
+                    names.push(found);
+                }
             }
         }
         Ok(names)

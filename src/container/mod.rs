@@ -49,6 +49,7 @@ pub use amend::disconnect;
 pub use amend::rename;
 pub use amend::update;
 pub use attach::attach;
+pub use cdi::MeantDevice;
 pub use cdi::check_cdi_devices;
 pub use cdi::give_cdi_devices;
 pub use cdi::is_cdi_device;

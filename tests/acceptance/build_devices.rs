@@ -27,8 +27,22 @@ fn a_run_is_given_devices_by_name() {
     world.coracle("build -t parts --allow device=example.com/part .").succeeds().complains("there is no device \"example.com/none=x\"");
     let seen = world.coracle("run --rm parts sh -c 'cat /one /all /none; ls /dev/part'");
     assert_eq!(seen.stdout, "one 1:5\none two\nwithout\n", "{}", seen.told());
+    // What a spec says of itself: a word for several devices, and that every build may have them.
+    let notes = ["device.class", "device.autoallow"].map(|key| format!("\"org.mobyproject.buildkit.{key}\""));
+    let spec =
+        SPEC.replacen("\"devices\"", &format!("\"annotations\": {{{}: \"parts\", {}: \"true\"}}, \"devices\"", notes[0], notes[1]), 1);
+    world.file("part.json", &spec);
+    world.outside(&["cp", "part.json", "/run/cdi/"]).succeeds();
+    world.file("Dockerfile", "FROM busybox\nRUN --device=parts,required echo $PART $OTHER >/class\n");
+    world.coracle("build -t class .").succeeds();
+    world.coracle("run --rm class cat /class").succeeds().says("one two");
     world.file("Dockerfile", "FROM busybox\nRUN --device=example.com/none=x,required true\n");
     world.coracle("build --allow device .").exits_with(1).complains("required device \"example.com/none=x\" is not registered");
+    // What the host was like before is noted in /run, and must be put back by it.
+    eventually(seconds(30), || match world.left() {
+        Err(left) if left.contains("ip_forward") => Err(left),
+        _ => Ok(()),
+    });
     world.outside(&["umount", "/run"]).succeeds();
 }
 

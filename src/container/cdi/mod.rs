@@ -4,7 +4,7 @@
 mod edits;
 mod yaml;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -32,6 +32,8 @@ struct CdiSpec {
     /// For every device of the file.
     #[serde(default)]
     container_edits: Edits,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -40,7 +42,22 @@ struct Device {
     name: String,
     #[serde(default)]
     container_edits: Edits,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
+
+/// A device that a RUN means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeantDevice {
+    /// `vendor.com/class=name`.
+    pub name: String,
+    /// Its spec says that every build may have it.
+    pub is_free: bool,
+}
+
+/// What a spec may say of its devices to a builder; the names are BuildKit's.
+const CLASS: &str = "org.mobyproject.buildkit.device.class";
+const FREE: &str = "org.mobyproject.buildkit.device.autoallow";
 
 /// Whether a word names a device of a vendor (`vendor.com/class=name`) and not a path.
 pub fn is_cdi_device(text: &str) -> bool {
@@ -58,15 +75,33 @@ pub fn check_cdi_devices(names: &[String]) -> Result<()> {
     }
 }
 
-/// The devices that a RUN means, in full: one by its name, the first of a kind without a name, all with `*`; none if there
-/// are no such devices.
-pub fn meant_cdi_devices(text: &str) -> Vec<String> {
+/// The devices that a RUN means, in full: one by its name, the first of a kind without a name, all with `*`; if there are none,
+/// those whose specs give them this word for a class.
+pub fn meant_cdi_devices(text: &str) -> Vec<MeantDevice> {
+    meant(text, &directories())
+}
+
+fn meant(text: &str, directories: &[PathBuf]) -> Vec<MeantDevice> {
+    let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for spec in load(directories).into_iter().filter_map(|(_, spec)| spec.ok()) {
+        for device in spec.devices {
+            let mut annotations = spec.annotations.clone();
+            annotations.extend(device.annotations);
+            all.insert(format!("{}={}", spec.kind, device.name), annotations);
+        }
+    }
     let (kind, name) = text.split_once('=').unwrap_or((text, ""));
-    let specs = load(&directories());
-    let of_kind = specs.iter().filter_map(|(_, spec)| spec.as_ref().ok()).filter(|spec| spec.kind == kind);
-    let names: BTreeSet<&String> = of_kind.flat_map(|spec| &spec.devices).map(|device| &device.name).collect();
-    let meant = names.into_iter().filter(|known| name.is_empty() || name == "*" || *known == name);
-    meant.map(|name| format!("{kind}={name}")).take(if name.is_empty() { 1 } else { usize::MAX }).collect()
+    let is_named = |known: &str| {
+        known
+            .split_once('=')
+            .is_some_and(|(of, known)| of == kind && kind.contains('/') && matches!(name, "" | "*") || of == kind && known == name)
+    };
+    let mut names: Vec<&String> = all.keys().filter(|known| is_named(known)).take(if name.is_empty() { 1 } else { usize::MAX }).collect();
+    if names.is_empty() {
+        names = all.iter().filter(|(_, notes)| notes.get(CLASS).is_some_and(|class| class == text)).map(|(name, _)| name).collect();
+    }
+    let is_free = |name: &String| matches!(all[name].get(FREE).map(String::as_str), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
+    names.into_iter().map(|name| MeantDevice { is_free: is_free(name), name: name.clone() }).collect()
 }
 
 /// Gives the devices to a container; its hooks find its configuration in the directory `bundle`.
@@ -196,5 +231,27 @@ mod tests {
         assert!(failure.contains("has only one, all") && failure.contains("broken.json cannot be read"), "{failure}");
         let failure = found(&["nvidia.com/gpu=all".to_owned()], &directories).unwrap_err().to_string();
         assert!(failure.contains("nvidia-ctk cdi generate"), "{failure}");
+    }
+
+    #[test]
+    fn a_run_means_devices_by_name_kind_or_class() {
+        let root = tempfile::tempdir().unwrap();
+        let spec = |kind: &str, rest: &str| format!("{{\"cdiVersion\": \"0.6.0\", \"kind\": \"{kind}\", {rest}}}");
+        let device = |name: &str, notes: &str| format!("{{\"name\": \"{name}\", \"annotations\": {{{notes}}}}}");
+        let class = format!("\"{CLASS}\": \"parts\"");
+        let one = format!("\"devices\": [{}, {}]", device("b", &class), device("a", &format!("\"{FREE}\": \"true\"")));
+        let two =
+            format!("\"annotations\": {{{class}, \"{FREE}\": \"1\"}}, \"devices\": [{}]", device("x", &format!("\"{FREE}\": \"false\"")));
+        fs::write(root.path().join("one.json"), spec("v.com/one", &one)).unwrap();
+        fs::write(root.path().join("two.json"), spec("v.com/two", &two)).unwrap();
+        let names = |text: &str| {
+            let found = meant(text, &[root.path().to_owned()]);
+            found.into_iter().map(|device| format!("{}{}", device.name, if device.is_free { "!" } else { "" })).collect::<Vec<_>>()
+        };
+        assert_eq!(names("v.com/one"), ["v.com/one=a!"]);
+        assert_eq!(names("v.com/one=*"), ["v.com/one=a!", "v.com/one=b"]);
+        assert_eq!(names("v.com/one=b"), ["v.com/one=b"]);
+        assert_eq!(names("parts"), ["v.com/one=b", "v.com/two=x"]);
+        assert!(names("v.com/one=c").is_empty() && names("other").is_empty());
     }
 }
