@@ -31,6 +31,15 @@ pub(super) fn runs(platform: &Platform) -> bool {
     platform.architecture == ours || is_native(&platform.architecture) || emulator(Path::new(REGISTERED), &platform.architecture)
 }
 
+/// All whose programs can be run, ours first.
+pub(super) fn platforms() -> Vec<String> {
+    let ours = Platform::ours();
+    let other = |architecture: &str| Platform { architecture: architecture.to_owned(), variant: String::new(), ..ours.clone() };
+    let others =
+        MACHINES.iter().map(|(name, _, _)| other(name)).filter(|platform| platform.architecture != ours.architecture && runs(platform));
+    std::iter::once(ours.text()).chain(others.map(|platform| platform.text())).collect()
+}
+
 fn emulator(registered: &Path, architecture: &str) -> bool {
     let Some((_, machine, low_first)) = MACHINES.iter().find(|(name, _, _)| *name == architecture) else { return false };
     let bytes = if *low_first { machine.to_le_bytes() } else { machine.to_be_bytes() };

@@ -100,7 +100,12 @@ pub(super) fn deliver(scene: &Scene<'_>, finished: &[Finished]) -> Result<Built>
     let images = finished.iter().map(|one| BuiltImage { platform: platform(one).text(), id: one.id.clone() }).collect();
     // The same file is read for every platform.
     let warnings = finished.first().map(|one| one.warnings.clone()).unwrap_or_default();
-    let mut built = Built { images, names: Vec::new(), warnings, written };
+    let told = |one: &Finished| {
+        let said = provenance::said(scene, scene.wanted.told?, (&one.materials, &one.begun));
+        Some((platform(one).text(), said.statement.predicate))
+    };
+    let (is_image, told) = (scene.wanted.is_image(), finished.iter().filter_map(told).collect());
+    let mut built = Built { images, names: Vec::new(), warnings, written, is_image, told };
     // A name of the store means one image: the one that runs here.
     let ours = Platform::ours();
     let fits = |one: &&Finished| platform(one).architecture == ours.architecture;
@@ -113,6 +118,9 @@ pub(super) fn deliver(scene: &Scene<'_>, finished: &[Finished]) -> Result<Built>
         if finished.len() > 1 && !names.is_empty() {
             scene.watch.note(&format!("the names mean the image for {}; the others have none here", platform(named).text()));
         }
+    }
+    if built.names.is_empty() {
+        built.names = scene.wanted.sent_names().iter().map(|name| image::full_name(name)).collect::<Result<_>>()?;
     }
     Ok(built)
 }

@@ -17,6 +17,7 @@
 
 mod agent;
 mod arriving;
+pub mod builders;
 mod caches;
 mod chain;
 mod changes;
@@ -90,12 +91,15 @@ pub use limit::Limits;
 pub use lint::Warning;
 pub use outputs::Annotation;
 pub use outputs::AnnotationAt;
+pub use outputs::Detail;
 pub use outputs::ImageOptions;
 pub use outputs::LayoutForm;
 pub use outputs::Output;
 pub use outputs::Provenance;
+pub use outputs::ProvenanceForm;
 pub use outputs::Sbom;
 pub use questions::Argument;
+pub use questions::Asked;
 pub use questions::Checked;
 pub use questions::Outline;
 pub use questions::Target;
@@ -155,12 +159,17 @@ pub fn outline(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result<Outlin
     questions::outline(home, wanted, watch)
 }
 
-/// Tells the stages that can be built.
+/// Tells the stages that can be built, with the Dockerfile's text.
 ///
 /// # Errors
 /// As [`outline`].
-pub fn targets(home: &Home, wanted: &Wanted) -> Result<Vec<Target>> {
+pub fn targets(home: &Home, wanted: &Wanted) -> Result<(Vec<Target>, String)> {
     questions::targets(home, wanted)
+}
+
+/// The platforms whose commands a RUN can carry out on this machine, our own first.
+pub fn runnable_platforms() -> Vec<String> {
+    emulation::platforms()
 }
 
 /// What builds keep for the next time.

@@ -48,9 +48,19 @@ pub struct Outline {
     pub name: String,
     pub description: String,
     pub arguments: Vec<Argument>,
-    /// By id, and whether it must be given.
-    pub secrets: Vec<(String, bool)>,
-    pub agents: Vec<(String, bool)>,
+    pub secrets: Vec<Asked>,
+    pub agents: Vec<Asked>,
+    /// The Dockerfile's text.
+    pub text: String,
+}
+
+/// A secret or an agent that a RUN asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub id: String,
+    pub is_required: bool,
+    /// The line of the first RUN that does.
+    pub line: usize,
 }
 
 /// A build argument.
@@ -121,21 +131,22 @@ pub(super) fn outline(home: &Home, wanted: &Wanted, watch: &dyn Watch) -> Result
             let from = graph.nodes[target].from.as_ref();
             let name = from.and_then(|from| from.name.clone()).unwrap_or_default();
             let comments = graph.nodes[target].line.as_ref().map(|line| line.comments.clone()).unwrap_or_default();
-            let mut outline = Outline { description: description(&comments, &name), name, ..Outline::default() };
+            let text = scene.ground.text.clone();
+            let mut outline = Outline { description: description(&comments, &name), name, text, ..Outline::default() };
             outline.arguments = arguments(plan, graph, &order, &file);
             let runs = order.iter().flat_map(|index| &evaluated[index].steps).filter_map(|step| match &step.work {
-                Work::Run(run) => Some(run),
+                Work::Run(run) => Some((run, step.place.line)),
                 _ => None,
             });
-            for mount in runs.flat_map(|run| &run.mounts).map(|placed| &placed.mount) {
+            for (mount, line) in runs.flat_map(|(run, line)| run.mounts.iter().map(move |placed| (&placed.mount, line))) {
                 let id = mount.id.clone().unwrap_or_else(|| "default".to_owned());
                 let list = match mount.kind {
                     MountKind::Secret => &mut outline.secrets,
                     MountKind::Ssh => &mut outline.agents,
                     _ => continue,
                 };
-                if !list.iter().any(|(known, _)| *known == id) {
-                    list.push((id, mount.required));
+                if !list.iter().any(|known| known.id == id) {
+                    list.push(Asked { id, is_required: mount.required, line });
                 }
             }
             Ok(outline)
@@ -200,7 +211,7 @@ fn declared(plan: &Plan<'_>, instruction: &Instruction) -> Vec<Argument> {
 }
 
 /// See [`super::targets`].
-pub(super) fn targets(home: &Home, wanted: &Wanted) -> Result<Vec<Target>> {
+pub(super) fn targets(home: &Home, wanted: &Wanted) -> Result<(Vec<Target>, String)> {
     let remotes = Remotes::new(home, wanted, None);
     let ground = Ground::prepare(home, wanted, &remotes)?;
     let file = dockerfile::read(&ground.source, &ground.text).map_err(|faults| several(&ground.source, faults))?;
@@ -216,7 +227,7 @@ pub(super) fn targets(home: &Home, wanted: &Wanted) -> Result<Vec<Target>> {
             line: stage.instruction.start().line,
         }
     };
-    Ok(file.stages.iter().enumerate().map(target).collect())
+    Ok((file.stages.iter().enumerate().map(target).collect(), ground.text.clone()))
 }
 
 #[cfg(test)]
@@ -316,8 +327,9 @@ mod tests {
         let arguments: Vec<_> =
             outlined.arguments.iter().map(|one| (one.name.as_str(), one.value.as_str(), one.description.as_str())).collect();
         assert_eq!(arguments, [("BASE", "scratch", "is what we stand on"), ("UNUSED2", "", ""), ("MODE", "fast", "is fast or slow")]);
-        assert_eq!((outlined.secrets, outlined.agents), (vec![("token".to_owned(), true)], vec![("default".to_owned(), false)]));
-        let targets = targets(&home, &wanted(text)).unwrap();
+        let asked = |id: &str, is_required: bool| vec![Asked { id: id.to_owned(), is_required, line: 9 }];
+        assert_eq!((outlined.secrets, outlined.agents), (asked("token", true), asked("default", false)));
+        let (targets, _) = targets(&home, &wanted(text)).unwrap();
         assert_eq!(
             targets.iter().map(|target| (target.name.as_str(), target.is_default)).collect::<Vec<_>>(),
             [("web", false), ("", true)]

@@ -74,12 +74,33 @@ pub struct Wanted {
     pub sbom: Option<Sbom>,
     /// With SOURCE_DATE_EPOCH: no file of a new layer is younger than it.
     pub rewrite_timestamps: bool,
+    /// What the build shall say of itself to who asked for it, whatever leaves the store.
+    pub told: Option<Provenance>,
 }
 
 impl Wanted {
     /// Whether the store shall have the image, under its names.
     pub(super) fn is_stored(&self) -> bool {
         self.outputs.is_empty() || self.outputs.iter().any(|output| matches!(output, Output::Store { .. }))
+    }
+
+    /// Whether the result is an image anywhere, and not only files.
+    pub(super) fn is_image(&self) -> bool {
+        let is_files = |output: &Output| matches!(output, Output::Nothing | Output::Directory { .. } | Output::Tar { .. });
+        self.outputs.is_empty() || !self.outputs.iter().all(is_files)
+    }
+
+    /// The names under which the image leaves the store.
+    pub(super) fn sent_names(&self) -> Vec<String> {
+        let image = self.outputs.iter().find_map(|output| match output {
+            Output::Layout { image, .. } | Output::Registry { image } => Some(image),
+            _ => None,
+        });
+        match image {
+            Some(image) if !image.names.is_empty() => image.names.clone(),
+            Some(_) => self.tags.clone(),
+            None => Vec::new(),
+        }
     }
 
     /// The names that the store gives to the image.
@@ -186,6 +207,10 @@ pub struct Built {
     pub warnings: Vec<Warning>,
     /// The manifest or index that left the store, if one did.
     pub written: Option<Written>,
+    /// Whether there is an image somewhere, and not only files.
+    pub is_image: bool,
+    /// For [`Wanted::told`]: SLSA's predicate, by platform.
+    pub told: Vec<(String, serde_json::Value)>,
 }
 
 /// The image of one platform.

@@ -19,6 +19,7 @@ use crate::cli::Outcome;
 use crate::cli::build::answers::Call;
 use crate::cli::build::answers::Question;
 use crate::cli::build::outputs::Going;
+use crate::cli::buildx::builders;
 use crate::cli::out;
 use crate::cli::progress::Progress;
 use crate::cli::progress::Style;
@@ -124,7 +125,7 @@ struct Past {
     force_rm: bool,
     #[arg(long, hide = true)]
     compress: bool,
-    #[arg(long, hide = true)]
+    #[arg(long, env = "BUILDX_BUILDER", hide = true)]
     builder: Option<String>,
     #[command(flatten)]
     limits: OldLimits,
@@ -181,30 +182,32 @@ impl Command {
     pub fn run(mut self, home: &Home) -> Outcome {
         let style = if self.quiet { Style::Quiet } else { self.progress };
         self.past.limits.warn();
+        builders::check(home, self.past.builder.as_deref())?;
         let progress = Progress::new(style);
         let watch = progress.build(None);
-        let (iidfile, metadata) = (self.iidfile.take(), self.metadata_file.take());
+        let (iidfile, metadata, going) = (self.iidfile.take(), self.metadata_file.take(), self.going.is_piped());
         let question = if self.check { Question { call: Call::Check, ..self.call } } else { self.call };
-        let wanted = self.wanted()?;
-        match question.call {
-            Call::Build => {}
-            Call::Check => return answers::check(&build::check(home, &wanted, &watch)?, question.is_json),
-            Call::Outline => return answers::outline(&build::outline(home, &wanted, &watch)?, question.is_json).map(|()| 0),
-            Call::Targets => return answers::targets(&build::targets(home, &wanted)?, question.is_json).map(|()| 0),
+        let mut wanted = self.wanted()?;
+        if question.call != Call::Build {
+            return answers::answer(home, &wanted, (question, &watch));
+        }
+        if metadata.is_some() {
+            wanted.told = report::told(wanted.provenance.map(|provenance| provenance.form))?;
         }
         let built = build::build(home, &wanted, &watch).inspect_err(|_| watch.failed())?;
-        let id = built.images.first().map(|image| image.id.clone()).unwrap_or_default();
+        // Files have no id, and where they or an archive went to standard output nothing may follow them.
+        let id = built.images.first().filter(|_| built.is_image).map(|image| image.id.clone()).unwrap_or_default();
         if let Some(file) = iidfile {
             std::fs::write(&file, &id).doing(|| format!("cannot write the image's id to `{}`", file.display()))?;
         }
         if let Some(file) = metadata {
             report::write(&file, &built)?;
         }
-        if style == Style::Quiet {
-            out::line(&id)?;
-        } else {
-            watch.finished(wanted.tags.first().unwrap_or(&id));
+        if style != Style::Quiet {
+            watch.finished(wanted.tags.first().or(built.images.first().map(|image| &image.id)).unwrap_or(&id));
             answers::warn(&built.warnings);
+        } else if !id.is_empty() && !going {
+            out::line(&id)?;
         }
         Ok(0)
     }

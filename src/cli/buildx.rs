@@ -1,5 +1,8 @@
 //! `coracle buildx …` and `coracle builder …`: the commands on builds under one word.
 
+pub mod builders;
+pub mod imagetools;
+
 use clap::Args;
 use clap::Subcommand;
 use serde_json::json;
@@ -21,24 +24,84 @@ use crate::failure::Result;
 use crate::place::Home;
 use crate::units;
 
+/// The commands, and which builder is meant.
+#[derive(Debug, Args)]
+pub struct Group {
+    /// There is one builder, this program; its names are those of `buildx create`
+    #[arg(long, env = "BUILDX_BUILDER", value_name = "NAME")]
+    builder: Option<String>,
+    #[arg(short = 'D', long, hide = true)]
+    debug: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Group {
+    pub fn run(self, home: &Home) -> Outcome {
+        self.command.run(home, self.builder)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Command {
+    /// Not here: bake files are not read
+    #[command(hide = true)]
+    Bake(builders::Refused),
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<cli::build::Command>),
+    /// Make a name to build with
+    Create(builders::Create),
+    #[command(hide = true)]
+    DialStdio(builders::Refused),
     /// Show what builds keep for the next time
     Du(Du),
+    /// Not here: builds leave no records
+    #[command(hide = true)]
+    History(builders::Refused),
+    /// Images as registries have them
+    #[command(subcommand)]
+    Imagetools(imagetools::Command),
+    /// Show a builder
+    Inspect(builders::Inspect),
+    /// List builders
+    Ls(builders::List),
     /// Remove what builds keep for the next time
     Prune(Prune),
+    /// Forget names to build with
+    Rm(builders::Remove),
+    /// Stop a builder, of which nothing runs between builds
+    Stop(builders::Stop),
+    /// Choose what to build with
+    Use(builders::Use),
+    /// Show the version
+    Version(builders::Version),
 }
 
 impl Command {
-    pub fn run(self, home: &Home) -> Outcome {
+    fn run(self, home: &Home, builder: Option<String>) -> Outcome {
         match self {
-            Command::Build(command) => command.run(home),
-            Command::Du(command) => command.run(home),
-            Command::Prune(command) => command.run(home),
+            Command::Bake(command) => command.refuse("bake"),
+            Command::DialStdio(command) => command.refuse("dial-stdio"),
+            Command::History(command) => command.refuse("history"),
+            Command::Create(command) => command.run(home),
+            Command::Inspect(command) => command.run(home, builder),
+            Command::Ls(command) => command.run(home),
+            Command::Rm(command) => command.run(home, builder),
+            Command::Stop(command) => command.run(home, builder),
+            Command::Use(command) => command.run(home, builder),
+            Command::Version(command) => command.run(),
+            others => {
+                builders::check(home, builder.as_deref())?;
+                match others {
+                    Command::Build(command) => command.run(home),
+                    Command::Du(command) => command.run(home),
+                    Command::Imagetools(command) => command.run(home),
+                    Command::Prune(command) => command.run(home),
+                    _ => Ok(0),
+                }
+            }
         }
     }
 }
@@ -82,6 +145,7 @@ const COLUMNS: Columns = Columns {
 
 impl Du {
     fn run(self, home: &Home) -> Outcome {
+        builders::check(home, self.past.builder.as_deref())?;
         let (chosen, sharing) = choice(&self.filter, &["shared", "private"])?;
         let entries: Vec<CacheEntry> = build::cache(home)?;
         let entries: Vec<CacheEntry> =
@@ -132,6 +196,7 @@ pub struct Prune {
 
 impl Prune {
     fn run(self, home: &Home) -> Outcome {
+        builders::check(home, self.past.builder.as_deref())?;
         let (chosen, _) = choice(&self.filter, &[])?;
         if !self.force && !out::confirmed("WARNING! This will remove what builds keep for the next time. Continue?")? {
             return Ok(1);

@@ -114,11 +114,10 @@ enum Command {
     /// Build an image from a Dockerfile
     Build(Box<build::Command>),
     /// Build, and manage what builds keep
-    #[command(subcommand)]
-    Builder(buildx::Command),
+    Builder(buildx::Group),
     /// Build, and manage what builds keep
-    #[command(subcommand, hide = true)]
-    Buildx(buildx::Command),
+    #[command(hide = true)]
+    Buildx(buildx::Group),
     /// Make an image of what a container has changed
     Commit(commit::Command),
     /// Manage projects of several containers

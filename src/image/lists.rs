@@ -16,20 +16,15 @@ use serde_json::json;
 use super::ImageConfig;
 use super::Watch;
 use super::digest::Digest;
+use super::gather;
+use super::gather::Piece;
 use super::manifest;
 use super::manifest::Blob;
 use super::manifest::Document;
-use super::mirrors::Rules;
 use super::platform::Platform;
 use super::pull;
 use super::reference::Reference;
-use super::registry::Access;
-use super::registry::Begun;
-use super::registry::Download;
-use super::registry::Kind;
-use super::registry::Protocol;
 use super::registry::Remote;
-use super::registry::Session;
 use super::registry::Trouble;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -166,29 +161,9 @@ impl<'a> Lists<'a> {
     pub fn push(&self, list: &str) -> Result<String> {
         let name = Reference::parse(list)?.or_latest();
         let record = self.existing(&name)?;
-        let cannot = || format!("cannot push the manifest list `{name}`");
-        let rules = Rules::load(self.home)?;
-        let endpoint = rules.origin(&name)?;
-        let session = Session::begin(self.home)?;
-        let bytes = serde_json::to_vec(&document(&record)).doing(cannot)?;
-        let mut outcome = Err(Trouble::new(Kind::Unreachable, "it cannot be spoken to"));
-        for protocol in Protocol::for_trust(endpoint.trust) {
-            let target = Remote::new(&session, &endpoint, *protocol, Access::Push)?;
-            outcome = (|| {
-                for entry in &record.entries {
-                    bring(&session, &rules, &target, entry)?;
-                }
-                target.put_manifest(name.tag.as_deref().unwrap_or("latest"), manifest::media_type(&bytes), &bytes)
-            })();
-            if !matches!(&outcome, Err(trouble) if trouble.kind == Kind::Unreachable) {
-                break;
-            }
-        }
-        outcome.map_err(|trouble| {
-            let failure = Failure::new(cannot()).because(trouble.text);
-            if trouble.kind == Kind::Denied { failure.hint(format!("log in: coracle login {}", endpoint.registry)) } else { failure }
-        })?;
-        Ok(Digest::of(&bytes).to_string())
+        let bytes = serde_json::to_vec(&document(&record)).doing(|| format!("cannot push the manifest list `{name}`"))?;
+        let piece = |entry: &Entry| Piece { repository: entry.repository.clone(), digest: entry.digest.clone() };
+        gather::put(self.home, &name, &record.entries.iter().map(piece).collect::<Vec<_>>(), &bytes)
     }
 
     /// Forgets a list; what was pushed stays in the registry.
@@ -289,53 +264,4 @@ fn document(record: &ListRecord) -> Value {
         "mediaType": if is_dockers { manifest::DOCKER_LIST } else { manifest::OCI_INDEX },
         "manifests": entries.collect::<Vec<_>>(),
     })
-}
-
-/// Sees to it that the target's repository has an image, by mounting or copying what it is made of.
-fn bring(session: &Session, rules: &Rules, target: &Remote<'_>, entry: &Entry) -> Result<(), Trouble> {
-    if entry.repository == target.repository_name() {
-        return Ok(());
-    }
-    let other = |failure: Failure| Trouble::new(Kind::Other, failure.to_string());
-    let endpoint = rules.place(&entry.repository);
-    let mut found = Err(Trouble::new(Kind::Unreachable, format!("{} cannot be spoken to", entry.repository)));
-    for protocol in Protocol::for_trust(endpoint.trust) {
-        let source = Remote::new(session, &endpoint, *protocol, Access::Pull).map_err(other)?;
-        found = source.manifest(&entry.digest).map(|bytes| (source, bytes));
-        if found.is_ok() {
-            break;
-        }
-    }
-    let (source, bytes) = found?;
-    if Digest::of(&bytes).as_str() != entry.digest {
-        return Err(Trouble::new(Kind::Mismatch, format!("{} has something else under {}", entry.repository, entry.digest)));
-    }
-    let Document::Image(manifest) = Document::parse(&bytes).map_err(other)? else {
-        return Err(Trouble::new(Kind::Other, "an entry of the list is an index"));
-    };
-    for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-        copy(&source, target, blob)?;
-    }
-    target.put_manifest(&entry.digest, &entry.media_type, &bytes)
-}
-
-fn copy(source: &Remote<'_>, target: &Remote<'_>, blob: &Blob) -> Result<(), Trouble> {
-    if target.blob_size(&blob.digest)?.is_some() {
-        return Ok(());
-    }
-    let name = source.repository_name();
-    let sibling = name.strip_prefix(&format!("{}/", target.registry()));
-    let upload = match target.begin_upload(sibling.map(|from| (&blob.digest, from)))? {
-        Begun::Mounted => return Ok(()),
-        Begun::Upload(upload) => upload,
-    };
-    let mut download = Download::new(source, blob.digest.clone(), blob.size);
-    let mut sending = upload.whole(&blob.digest, blob.size)?;
-    while let Some(chunk) = download.next_chunk()? {
-        if sending.write((*chunk).as_ref()).is_err() {
-            // The registry hung up: its answer says why.
-            break;
-        }
-    }
-    sending.end()
 }

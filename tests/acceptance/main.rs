@@ -8,6 +8,8 @@ mod support;
 mod archives;
 mod build;
 mod build_again;
+mod build_answers;
+mod build_builders;
 mod build_caches;
 mod build_compose;
 mod build_devices;

@@ -4,14 +4,19 @@ use base64::Engine;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::build;
+use crate::build::Asked;
 use crate::build::Checked;
 use crate::build::Outline;
 use crate::build::Target;
+use crate::build::Wanted;
 use crate::build::Warning;
+use crate::build::Watch;
 use crate::cli::Outcome;
 use crate::cli::out;
 use crate::failure::Doing;
 use crate::failure::Result;
+use crate::place::Home;
 
 /// What is asked of a Dockerfile instead of building it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub enum Call {
     Check,
     Outline,
     Targets,
+    /// What can be asked.
+    Describe,
 }
 
 /// A question, and in what form the answer is wanted.
@@ -39,6 +46,7 @@ impl Question {
                 "check" | "lint" => question.call = Call::Check,
                 "outline" => question.call = Call::Outline,
                 "targets" => question.call = Call::Targets,
+                "subrequests.describe" => question.call = Call::Describe,
                 "format=json" => question.is_json = true,
                 "format=text" | "format=" => question.is_json = false,
                 _ => return Err("it is one of build, check, outline, targets; `,format=json` may follow".to_owned()),
@@ -46,6 +54,38 @@ impl Question {
         }
         Ok(question)
     }
+}
+
+/// Answers a question; a check that finds something is no success.
+///
+/// # Errors
+/// A context or a Dockerfile that cannot be had or understood.
+pub fn answer(home: &Home, wanted: &Wanted, (question, watch): (Question, &dyn Watch)) -> Outcome {
+    let is_json = question.is_json;
+    match question.call {
+        Call::Build => {}
+        Call::Check => return check(&build::check(home, wanted, watch)?, is_json),
+        Call::Outline => outline(&build::outline(home, wanted, watch)?, is_json)?,
+        Call::Targets => targets(&build::targets(home, wanted)?, is_json)?,
+        Call::Describe => describe(is_json)?,
+    }
+    Ok(0)
+}
+
+/// What can be asked, in BuildKit's words.
+fn describe(is_json: bool) -> Result<()> {
+    let all = [
+        ("outline", "List all parameters current build target supports"),
+        ("targets", "List all targets current build supports"),
+        ("lint", "Lint a Dockerfile"),
+        ("subrequests.describe", "List available subrequest types"),
+    ];
+    if is_json {
+        let one = |(name, about): &(&str, &str)| json!({ "name": format!("frontend.{name}"), "version": "1.0.0", "type": "rpc", "description": about });
+        return print_json(&all.iter().map(one).collect());
+    }
+    let row = |(name, about): &(&str, &str)| vec![(*name).to_owned(), "1.0.0".to_owned(), (*about).to_owned()];
+    columns(&["NAME", "VERSION", "DESCRIPTION"], all.iter().map(row).collect())
 }
 
 fn print_json(value: &Value) -> Result<()> {
@@ -112,7 +152,7 @@ pub fn outline(outline: &Outline, is_json: bool) -> Result<()> {
     columns(&["BUILD ARG", "VALUE", "DESCRIPTION"], arguments.collect())?;
     for (title, list) in [("SECRET", &outline.secrets), ("SSH", &outline.agents)] {
         let required = |is: bool| if is { "true".to_owned() } else { String::new() };
-        columns(&[title, "REQUIRED"], list.iter().map(|(id, is)| vec![id.clone(), required(*is)]).collect())?;
+        columns(&[title, "REQUIRED"], list.iter().map(|one| vec![one.id.clone(), required(one.is_required)]).collect())?;
     }
     Ok(())
 }
@@ -124,7 +164,6 @@ fn outline_json(outline: &Outline) -> Value {
             answer[key] = json!(text);
         }
     }
-    let place = |line: usize| json!({ "ranges": [{ "start": { "line": line }, "end": { "line": line } }] });
     let arguments = outline.arguments.iter().map(|one| {
         let mut keys = json!({ "name": one.name });
         for (key, text) in [("description", &one.description), ("value", &one.value)] {
@@ -135,17 +174,36 @@ fn outline_json(outline: &Outline) -> Value {
         keys["location"] = place(one.line);
         keys
     });
-    answer["args"] = arguments.collect();
+    if !outline.arguments.is_empty() {
+        answer["args"] = arguments.collect();
+    }
     for (key, list) in [("secrets", &outline.secrets), ("ssh", &outline.agents)] {
         if !list.is_empty() {
-            answer[key] = list.iter().map(|(id, required)| json!({ "name": id, "required": required })).collect();
+            let one = |one: &Asked| {
+                let mut keys = json!({ "name": one.id });
+                if one.is_required {
+                    keys["required"] = json!(true);
+                }
+                keys["location"] = place(one.line);
+                keys
+            };
+            answer[key] = list.iter().map(one).collect();
         }
     }
+    answer["sources"] = sources(&outline.text);
     answer
 }
 
+fn place(line: usize) -> Value {
+    json!({ "ranges": [{ "start": { "line": line }, "end": { "line": line } }] })
+}
+
+fn sources(text: &str) -> Value {
+    json!([base64::engine::general_purpose::STANDARD.encode(text)])
+}
+
 /// Prints the stages that can be built.
-pub fn targets(targets: &[Target], is_json: bool) -> Result<()> {
+pub fn targets((targets, text): &(Vec<Target>, String), is_json: bool) -> Result<()> {
     if is_json {
         let target = |target: &Target| {
             let mut keys = json!({});
@@ -157,10 +215,10 @@ pub fn targets(targets: &[Target], is_json: bool) -> Result<()> {
             if target.is_default {
                 keys["default"] = json!(true);
             }
-            keys["location"] = json!({ "ranges": [{ "start": { "line": target.line }, "end": { "line": target.line } }] });
+            keys["location"] = place(target.line);
             keys
         };
-        return print_json(&json!({ "targets": targets.iter().map(target).collect::<Vec<_>>() }));
+        return print_json(&json!({ "targets": targets.iter().map(target).collect::<Vec<_>>(), "sources": sources(text) }));
     }
     let name = |target: &Target| match (target.name.as_str(), target.is_default) {
         ("", true) => "(default)".to_owned(),

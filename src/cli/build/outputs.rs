@@ -83,6 +83,15 @@ fn attestation(text: &str) -> Result<Attestation, String> {
 }
 
 impl Going {
+    /// Whether the result goes to standard output.
+    pub fn is_piped(&self) -> bool {
+        let is_there = |output: &Output| match output {
+            Output::Tar { dest, .. } | Output::Layout { dest, .. } => dest.as_os_str() == STDOUT,
+            Output::Nothing | Output::Store { .. } | Output::Directory { .. } | Output::Registry { .. } => false,
+        };
+        self.output.iter().flat_map(|output| &output.outputs).any(is_there)
+    }
+
     /// What of a build these flags say.
     pub fn wanted(self) -> Wanted {
         let mut wanted = Wanted {

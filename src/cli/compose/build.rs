@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cli::Outcome;
 use crate::cli::build::answers;
 use crate::cli::build::words;
+use crate::cli::buildx::builders;
 use crate::cli::compose::ProjectFlags;
 use crate::cli::compose::bake;
 use crate::cli::compose::bake::Extra;
@@ -92,11 +93,7 @@ struct DockersOwn {
 impl DockersOwn {
     /// Warns of what makes no difference.
     fn warn(&self) {
-        let idle = [
-            ("--builder", self.builder.as_ref().is_some_and(|name| name != "default")),
-            ("--memory", self.memory.is_some_and(|size| size > 0)),
-            ("--compress", self.compress),
-        ];
+        let idle = [("--memory", self.memory.is_some_and(|size| size > 0)), ("--compress", self.compress)];
         for (flag, _) in idle.iter().filter(|(_, given)| *given) {
             out::warn(&format!("`{flag}` makes no difference here"));
         }
@@ -127,6 +124,7 @@ fn check(home: &Home, project: &Project, (actions, manner): (&[Action], &BuildMa
 impl Command {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         self.docker.warn();
+        builders::check(home, self.docker.builder.as_deref())?;
         let project = session::project(flags, &self.services)?;
         session::require(&project, &self.services)?;
         let chosen =

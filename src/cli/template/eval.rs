@@ -128,7 +128,15 @@ impl Scope<'_> {
 }
 
 fn walk(start: Maybe, path: &[String]) -> Maybe {
-    path.iter().fold(start, |value, name| value.and_then(|value| value.get(name).cloned()))
+    path.iter().fold(start, |value, name| value.and_then(|value| named(&value, name)))
+}
+
+/// The field of that name: Go calls `MediaType` what is `mediaType` in JSON.
+fn named(value: &Value, name: &str) -> Maybe {
+    let map = value.as_object()?;
+    let alike = |key: &str| key.starts_with(|first: char| first.is_ascii_lowercase()) && key.replace('_', "").eq_ignore_ascii_case(name);
+    let by_case = || map.iter().find(|(key, _)| name.starts_with(|first: char| first.is_ascii_uppercase()) && alike(key));
+    map.get(name).or_else(|| by_case().map(|(_, value)| value)).cloned()
 }
 
 /// One label of a map, or of Docker's `a=b,c=d`.
