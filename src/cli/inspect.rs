@@ -103,7 +103,7 @@ fn show(found: &[Value], format: Option<&str>) -> Result<()> {
         Some("json") => out::line(&serde_json::to_string(found).expect("values made of JSON can be written as JSON")),
         Some(template) => {
             let template = Template::parse(template)?;
-            found.iter().try_for_each(|value| out::line(&template.text(value)?))
+            found.iter().try_for_each(|value| out::line(&template.text_of_struct(value)?))
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn text(rows: &[Row], columns: Columns, format: Option<&str>) -> Result<Stri
             Some(template) => set(rows, columns, template),
             None => {
                 let template = Template::parse(format)?;
-                rows.iter().map(|row| Ok(format!("{}\n", template.text(&Value::Object(row.clone()))?))).collect()
+                rows.iter().map(|row| Ok(format!("{}\n", template.text_of_struct(&with_all(row, columns))?))).collect()
             }
         },
     }
@@ -63,11 +63,20 @@ fn set(rows: &[Row], columns: Columns, template: &str) -> Result<String> {
     let template = Template::parse(template)?;
     let headings: Row = columns.headings.iter().map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
     let mut table = Table::new();
-    table.tabbed(&template.text(&Value::Object(headings))?);
+    table.tabbed(&template.headings(&Value::Object(headings))?);
     for row in rows {
-        table.tabbed(&template.text(&Value::Object(row.clone()))?);
+        table.tabbed(&template.text_of_struct(&with_all(row, columns))?);
     }
     Ok(table.text())
+}
+
+/// A row with every field that the kind of thing has, whether anything is known of it or not.
+fn with_all(row: &Row, columns: Columns) -> Value {
+    let mut all = row.clone();
+    for (field, _) in columns.headings {
+        all.entry(*field).or_insert_with(|| "".into());
+    }
+    Value::Object(all)
 }
 
 fn heading(columns: Columns, field: &str) -> &'static str {

@@ -3,6 +3,8 @@
 //! Parsed once into nodes, then carried out over JSON values. A field that is not there prints `<no value>`.
 
 mod eval;
+mod fields;
+mod functions;
 mod parse;
 
 use serde_json::Value;
@@ -53,6 +55,17 @@ enum Term {
     Group(Pipe, Vec<String>),
 }
 
+/// What the value of a template is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Anything: what is not there prints `<no value>`.
+    Map,
+    /// A struct of Docker's: it is a failure to ask for a field that is not there.
+    Struct,
+    /// The headings of a table, which functions leave alone.
+    Heading,
+}
+
 impl Template {
     /// Reads a template; `\t` and `\n` written as two characters are what they mean, as Docker reads them.
     ///
@@ -69,7 +82,23 @@ impl Template {
     /// # Errors
     /// An unknown function, or one given what it cannot take.
     pub fn text(&self, dot: &Value) -> Result<String> {
-        eval::text(&self.nodes, dot).map_err(|reason| bad(&reason))
+        eval::text(&self.nodes, dot, Manner::Map).map_err(|reason| bad(&reason))
+    }
+
+    /// The same for what Docker keeps in a struct: a field that is not there is refused.
+    ///
+    /// # Errors
+    /// As [`Template::text`], and a field that is not there.
+    pub fn text_of_struct(&self, dot: &Value) -> Result<String> {
+        eval::text(&self.nodes, dot, Manner::Struct).map_err(|reason| bad(&reason))
+    }
+
+    /// The same for the headings of a table.
+    ///
+    /// # Errors
+    /// As [`Template::text`].
+    pub fn headings(&self, dot: &Value) -> Result<String> {
+        eval::text(&self.nodes, dot, Manner::Heading).map_err(|reason| bad(&reason))
     }
 }
 
@@ -113,8 +142,12 @@ mod tests {
             ("{{not .On}} {{and .On .Id}} {{or .None .Id}}", "false 7 7"),
             ("{{slice .Names 0 3}} {{join (split .Names \"-\") \"+\"}}", "web web+1"),
             ("{{pad .Names 1 2}}|{{title .Names}}|{{len .None}}", " web-1  |Web-1|0"),
-            ("{{.Config.User}}|{{.Config.Cmd}}|{{.Net.Config.Labels}}|{{.Config.Healthcheck}}", "|[]|map[]|<no value>"),
             ("{{/* nothing */}}{{println .Id}}", "7\n"),
+            ("{{printf \"%5s|%-5s|%03d|%q|%x|%v|%.2f\" \"r\" \"l\" 7 \"q\" 255 true .Id}}", "    r|l    |007|\"q\"|ff|true|7.00"),
+            ("{{printf \"%d %s\" .Names}}", "%!d(string=web-1) %!s(MISSING)"),
+            ("{{pad .Names 1 2}}|{{title \"ab cd\"}}|{{html \"<a>\"}}|{{urlquery \"a b&\"}}", " web-1  |Ab Cd|&lt;a&gt;|a+b%26"),
+            ("[{{index .Labels \"none\"}}] {{.Labels.none}}", "[] <no value>"),
+            ("{{and .None .None.Further}}|{{or .Id .None.Further}}", "<nil>|7"),
         ];
         for (template, expected) in table {
             let text = Template::parse(template).and_then(|template| template.text(&dot));
@@ -123,8 +156,41 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_a_struct_has_not_is_refused() {
+        let dot = json!({
+            "State": {"Status": "running"},
+            "Config": {"Labels": {"a": "b"}, "Entrypoint": null, "Cmd": ["x"]},
+            "NetworkSettings": {"Networks": {"back": {"IPAddress": "10.0.0.2"}}},
+        });
+        let table = [
+            ("{{.State.Status}} {{.State.Health}} {{.Config.Entrypoint}} {{json .Config.Entrypoint}}", Some("running <nil> [] null")),
+            ("{{.Config.User}}|{{.Config.Env}}|{{.Config.Volumes}}|{{.Config.Healthcheck}}|{{.Variant}}", Some("|[]|map[]|<nil>|")),
+            ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", Some("none")),
+            ("{{and .State.Health (eq .State.Health.Status \"healthy\")}}", Some("<nil>")),
+            ("{{.Config.Labels.c}} {{index .Config.Labels \"c\"}}.", Some("<no value> .")),
+            ("{{range .NetworkSettings.Networks}}{{.IPAddress}} {{$.State.Status}}{{end}}", Some("10.0.0.2 running")),
+            ("{{.State.Health.Status}}", None),
+            ("{{.Stat}}", None),
+            ("{{.State.Nonsense}}", None),
+            ("{{.State.Status.Further}}", None),
+            ("{{.NetworkSettings.Networks.front.IPAddress}}", None),
+        ];
+        for (template, expected) in table {
+            let text = Template::parse(template).and_then(|template| template.text_of_struct(&dot));
+            assert_eq!(text.ok().as_deref(), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn headings_are_left_alone() {
+        let dot = json!({"Names": "NAMES"});
+        let template = Template::parse("{{lower .Names}} {{json .Names}} {{.Label \"com.example.some_thing\"}}").unwrap();
+        assert_eq!(template.headings(&dot).unwrap(), "NAMES NAMES some thing");
+    }
+
+    #[test]
     fn a_broken_template_is_refused() {
-        for template in ["{{.Names", "{{if .X}}", "{{end}}", "{{frobnicate .}}", "{{\"a}}"] {
+        for template in ["{{.Names", "{{if .X}}", "{{end}}", "{{frobnicate .}}", "{{if false}}{{frobnicate}}{{end}}", "{{\"a}}"] {
             let outcome = Template::parse(template).and_then(|template| template.text(&json!({})));
             assert!(outcome.is_err(), "{template}");
         }

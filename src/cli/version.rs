@@ -28,7 +28,7 @@ impl Command {
         match self.format.as_deref() {
             None => out::data(&text())?,
             Some("json") => out::line(&both.to_string())?,
-            Some(template) => out::line(&Template::parse(template)?.text(&both)?)?,
+            Some(template) => out::line(&Template::parse(template)?.text_of_struct(&both)?)?,
         }
         Ok(0)
     }

@@ -115,9 +115,12 @@ fn published_text(first: &Port, more: u16) -> String {
     format!("{outside}->{}/{}", range(first.container_port), protocol(first.protocol))
 }
 
-/// A command line as Docker's COMMAND column has it: quoted, cut to twenty characters unless `whole`.
+/// A command line as Docker's COMMAND column has it: arguments with blanks in quotes, the whole as a text of Go's, cut to
+/// twenty characters before.
 pub fn command(args: &[String], width: Width) -> String {
-    format!("\"{}\"", cut(&args.join(" "), 20, width))
+    let quoted = |(at, arg): (usize, &String)| if at > 0 && arg.contains(' ') { format!("'{arg}'") } else { arg.clone() };
+    let line = args.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ");
+    serde_json::to_string(&cut(&line, 20, width)).expect("a text can be written as JSON")
 }
 
 /// Whether long texts are cut.
@@ -189,5 +192,8 @@ mod tests {
         let args = ["docker-entrypoint.sh".to_owned(), "redis-server".to_owned()];
         assert_eq!(command(&args, Width::Cut), "\"docker-entrypoint.s…\"");
         assert_eq!(command(&args, Width::Whole), "\"docker-entrypoint.sh redis-server\"");
+        let args = ["sh", "-c", "echo \"a\"; exit 2"].map(str::to_owned);
+        assert_eq!(command(&args, Width::Cut), "\"sh -c 'echo \\\"a\\\"; ex…\"");
+        assert_eq!(command(&args, Width::Whole), "\"sh -c 'echo \\\"a\\\"; exit 2'\"");
     }
 }

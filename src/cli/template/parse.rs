@@ -9,6 +9,7 @@ use super::Node;
 use super::Pipe;
 use super::Range;
 use super::Term;
+use super::functions::NAMES;
 
 /// A stretch of text or what stands between `{{` and `}}`.
 enum Piece {
@@ -288,7 +289,8 @@ fn term(tokens: &mut Tokens) -> Result<Term, Reason> {
             "true" => Term::Constant(Value::Bool(true)),
             "false" => Term::Constant(Value::Bool(false)),
             "nil" => Term::Constant(Value::Null),
-            _ => Term::Word(word),
+            name if NAMES.contains(&name) => Term::Word(word),
+            _ => return Err(format!("function {word:?} not defined")),
         },
         Some(Token::Sign("(")) => {
             let inside = pipe(tokens)?;
