@@ -71,8 +71,13 @@ impl Command {
             detach: self.options.detach,
             detach_keys: self.options.detach_keys,
         };
-        container::exec(home, &found.id, &exec).map(status_of)
+        container::exec(home, &found.id, &exec).map(status_of).map_err(|failure| told(&exec, failure))
     }
+}
+
+/// A failure with Docker's exit status: 126 or 127 when somebody waits for a command that cannot be run, else 1.
+pub fn told(exec: &Exec, failure: Failure) -> Failure {
+    if matches!(failure.status(), 126 | 127) && !exec.detach { failure } else { failure.exit(1) }
 }
 
 /// Refuses `-it` when standard input is no terminal, as Docker does.

@@ -39,7 +39,7 @@ pub fn value(home: &Home, found: &Image) -> Result<Value> {
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": listed.first().map_or(0, |listed| listed.size),
-        "GraphDriver": { "Name": "overlay", "Data": data(found) },
+        "GraphDriver": { "Name": "overlay2", "Data": data(found) },
         "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
         "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
     });

@@ -53,7 +53,7 @@ fn value(home: &Home) -> Result<Value> {
         "ContainersStopped": count(&|status| !is_up(status)),
         "Images": image::list(home)?.len(),
         "ServerVersion": env!("CARGO_PKG_VERSION"),
-        "Driver": "overlay",
+        "Driver": "overlay2",
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": if is_pure { "2" } else { "1" },

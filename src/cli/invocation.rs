@@ -8,6 +8,8 @@ use clap::ArgAction;
 use clap::CommandFactory;
 use clap::FromArgMatches;
 use clap::Parser;
+use clap::error::ContextKind;
+use clap::error::ContextValue;
 use clap::error::ErrorKind;
 
 use crate::cli::Command;
@@ -62,17 +64,36 @@ fn as_compose(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Docker's exit statuses: 16 for a word that `compose` does not know, 125 for a flag that others do not, 1 for the rest.
+/// Docker's exit statuses: 0 for a group of commands without one of them, 125 for a flag that is not known or cannot be read,
+/// 1 for the rest, and for all of `compose`.
 fn status_of(error: &clap::Error, words: &[OsString]) -> u8 {
-    let is_compose = words.iter().any(|word| word == "compose");
-    let is_run = words.iter().any(|word| word == "run" || word == "create");
+    let verb = verb(&Invocation::command(), words);
+    let is_compose = matches!(verb, Some("compose" | "up" | "down"));
+    let is_run = matches!(verb, Some("run" | "create"));
+    let told = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    // What Docker's daemon is the first to look at.
+    let is_late = ["--driver", "--restart", "--type"].iter().any(|flag| told.starts_with(flag));
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
-        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::ValueValidation if is_compose => 16,
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => 0,
+        _ if is_compose => 1,
+        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues => 1,
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if is_late && !is_run => 1,
+        ErrorKind::UnknownArgument if !told.starts_with('-') => 1,
         ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::ValueValidation => 125,
-        _ if is_run && !is_compose => 125,
+        _ if is_run => 125,
         _ => 1,
     }
+}
+
+/// The first command among the words.
+fn verb<'a>(command: &clap::Command, words: &'a [OsString]) -> Option<&'a str> {
+    let texts: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    let is_value = |at: usize| takes_value(command, texts[at - 1]);
+    let at = (1..texts.len()).find(|at| !texts[*at].starts_with('-') && !is_value(*at))?;
+    Some(texts[at])
 }
 
 /// Takes `=true` off switches, and switches with `=false` out: the form that Go programs accept.
@@ -200,10 +221,17 @@ mod tests {
     fn the_exit_status_of_a_wrong_word_is_dockers() {
         let table = [
             ("coracle run --frozen x", 125),
-            ("coracle compose up --frozen", 16),
+            ("coracle compose up --frozen", 1),
+            ("coracle compose ls --format x", 1),
+            ("coracle --root /x up --frozen", 1),
+            ("coracle run --frozen busybox compose", 125),
             ("coracle rm", 1),
             ("coracle --help", 0),
-            ("coracle run", 125),
+            ("coracle run", 1),
+            ("coracle version x", 1),
+            ("coracle ps --filter x", 125),
+            ("coracle inspect --type x y", 1),
+            ("coracle volume", 0),
         ];
         for (line, status) in table {
             let error = Invocation::try_parse_from(words(line)).map(|_| ()).unwrap_err();

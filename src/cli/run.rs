@@ -62,7 +62,7 @@ impl Command {
 }
 
 /// Removes a container that was to be removed after its end and could not begin.
-fn taken_back(home: &Home, created: &Container, failure: Failure) -> Failure {
+pub fn taken_back(home: &Home, created: &Container, failure: Failure) -> Failure {
     if created.wanted.auto_remove {
         // It may be gone already, and the failure to tell is that of the start.
         let _ = container::remove(home, &created.id, container::Volumes::Remove);

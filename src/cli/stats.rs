@@ -72,17 +72,18 @@ impl Command {
         revive(home);
         // A name that is not there is said before anything is measured.
         let named = self.containers.iter().map(|name| container::find(home, name)).collect::<Result<Vec<_>>>()?;
-        let ids: Vec<String> = named.into_iter().map(|container| container.id).collect();
-        self.show.run(home, |container| ids.is_empty() || ids.contains(&container.id), &ids)
+        let named: BTreeMap<String, String> = named.into_iter().map(|container| container.id).zip(self.containers).collect();
+        self.show.run(home, |container| named.is_empty() || named.contains_key(&container.id), &named)
     }
 }
 
 impl Show {
-    /// Shows what the chosen containers use, once or until nobody looks any more; `named` are shown even if they do not run.
+    /// Shows what the chosen containers use, once or until nobody looks any more; `named`, ids and the names
+    /// they were asked for by, are shown even if they do not run.
     ///
     /// # Errors
     /// The records cannot be read; a bad template.
-    pub fn run(&self, home: &Home, chosen: impl Fn(&Container) -> bool, named: &[String]) -> Outcome {
+    pub fn run(&self, home: &Home, chosen: impl Fn(&Container) -> bool, named: &BTreeMap<String, String>) -> Outcome {
         let mut before: BTreeMap<String, Usage> = BTreeMap::new();
         measure(home, &chosen, &mut before)?;
         thread::sleep(FIRST_PAUSE);
@@ -91,16 +92,15 @@ impl Show {
             let mut measured = BTreeMap::new();
             for container in container::list(home)?.into_iter().rev().filter(&chosen) {
                 let used = container::usage(home, &container).ok().flatten();
-                if used.is_none() && !self.all && !named.contains(&container.id) {
+                if used.is_none() && !self.all && !named.contains_key(&container.id) {
                     continue;
                 }
-                rows.push(self.row(&container, used.as_ref(), before.get(&container.id)));
+                let mut row = self.row(&container, used.as_ref(), before.get(&container.id));
+                row.extend(named.get(&container.id).map(|name| ("Container".to_owned(), name.clone().into())));
+                rows.push(row);
                 measured.extend(used.map(|used| (container.id.clone(), used)));
             }
             before = measured;
-            if self.no_stream && rows.is_empty() {
-                return Ok(0);
-            }
             let text = listing::text(&rows, COLUMNS, self.format.as_deref())?;
             if self.print(&text)? == Reader::Gone || self.no_stream {
                 return Ok(0);

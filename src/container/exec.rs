@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::time::Instant;
 
 use oci_spec::runtime::Process as ProcessSpec;
 use oci_spec::runtime::Spec;
@@ -30,10 +31,12 @@ use crate::runtime::Stdio;
 use crate::state;
 use crate::sys::child;
 use crate::sys::child::Fork;
+use crate::units;
 
 use super::Container;
 use super::Exec;
 use super::Status;
+use super::checks;
 use super::client;
 use super::input::Heard;
 use super::input::Input;
@@ -74,18 +77,69 @@ pub fn exec(home: &Home, id: &str, exec: &Exec) -> Result<i32> {
     Ok(code)
 }
 
-/// Runs a health check's test; true if it ends with 0 in time.
-pub(super) fn probe(container: &Container, pid: i32, test: Vec<String>, limit: Duration) -> bool {
+/// Runs a health check's test; returns its exit code and what it has said, -1 if it could not be run or took too long.
+pub(super) fn probe(container: &Container, pid: i32, test: Vec<String>, limit: Duration) -> (i32, Vec<u8>) {
     let wanted = Exec { args: test, ..Exec::default() };
-    let streams = null_streams().ok();
-    let process = streams.and_then(|streams| Entry::prepare(container, pid, &wanted).ok()?.run(streams).ok());
-    let Some(process) = process else { return false };
-    let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(limit.subsec_nanos()) };
-    let ended = rustix::event::poll(&mut [PollFd::new(&process.pidfd, PollFlags::IN)], Some(&limit)).unwrap_or(0) > 0;
+    let begun: Result<_> = (|| {
+        let (output, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).doing(|| "cannot make a pipe")?;
+        rustix::io::ioctl_fionbio(&output, true).map_err(io::Error::from).doing(|| "cannot read the output")?;
+        let stdin = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from);
+        let stderr = theirs.try_clone().doing(|| "cannot make a pipe")?;
+        let stdio = Stdio::Files { stdin: stdin.doing(|| "cannot open /dev/null")?, stdout: theirs, stderr };
+        Ok((Entry::prepare(container, pid, &wanted)?.run(stdio)?, output))
+    })();
+    let (process, output) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => return (-1, failure.to_string().into_bytes()),
+    };
+    let mut said = Vec::new();
+    let ended = listen(&process, &output, (Instant::now() + limit, &mut said));
     if !ended {
         let _ = child::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
     }
-    wait_for(&process).is_ok_and(|code| code == 0) && ended
+    match wait_for(&process) {
+        Ok(code) if ended => (code, said),
+        _ => {
+            let mut words = format!("Health check exceeded timeout ({})", units::duration_text(limit)).into_bytes();
+            if !said.is_empty() {
+                words.extend_from_slice(b": ");
+            }
+            words.extend(said);
+            (-1, words)
+        }
+    }
+}
+
+/// Takes in what a test says until it ends; false if that is too late. What is left behind and still says something is not heard.
+fn listen(process: &Process, output: &OwnedFd, (end, said): (Instant, &mut Vec<u8>)) -> bool {
+    let mut is_open = true;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let limit = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) };
+        let mut sources = vec![PollFd::new(&process.pidfd, PollFlags::IN)];
+        if is_open {
+            sources.push(PollFd::new(output, PollFlags::IN));
+        }
+        let happened = rustix::event::poll(&mut sources, Some(&limit)).unwrap_or(0);
+        let ended = !sources[0].revents().is_empty();
+        is_open = is_open && hear(output, said);
+        if ended || happened == 0 && left.is_zero() {
+            return ended;
+        }
+    }
+}
+
+/// Reads what is there, keeps the beginning of it; false if there will be no more.
+fn hear(output: &OwnedFd, said: &mut Vec<u8>) -> bool {
+    let mut bytes = [0; 4096];
+    loop {
+        match rustix::io::read(output, &mut bytes) {
+            Ok(0) => return false,
+            Ok(count) => said.extend_from_slice(&bytes[..count.min(checks::LONGEST.saturating_sub(said.len()))]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return error == rustix::io::Errno::AGAIN,
+        }
+    }
 }
 
 /// The way into a container.

@@ -26,13 +26,15 @@ use super::Wanted;
 /// (an entrypoint of the user's own clears the image's command).
 pub fn from_image(image: &Image, name: &str, entrypoint: Option<Vec<String>>, command: Option<Vec<String>>) -> Wanted {
     let config = &image.config.config;
+    let (args, entrypoint) = args(config.entrypoint.as_deref(), config.cmd.as_deref(), entrypoint, command);
     Wanted {
         name: None,
         image: name.to_owned(),
         image_id: image.id.clone(),
         layers: image.layers.clone(),
         hold: image.hold.clone(),
-        args: args(config.entrypoint.as_deref(), config.cmd.as_deref(), entrypoint, command),
+        args,
+        entrypoint,
         env: config.env.clone().unwrap_or_default(),
         labels: config.labels.iter().flatten().map(|(key, value)| (key.clone(), text_of(value))).collect(),
         user: config.user.clone(),
@@ -83,7 +85,7 @@ fn args(
     image_command: Option<&[String]>,
     entrypoint: Option<Vec<String>>,
     command: Option<Vec<String>>,
-) -> Vec<String> {
+) -> (Vec<String>, usize) {
     // An empty list is as good as none, but an empty entrypoint of the user's own takes the image's away.
     let command = command.filter(|command| !command.is_empty());
     let (mut args, command) = match entrypoint {
@@ -94,11 +96,12 @@ fn args(
         }
     };
     args.retain(|arg| !arg.is_empty() || command.is_empty());
+    let of_entrypoint = args.len();
     args.extend(command);
     if args.iter().all(String::is_empty) {
-        args.clear(); // `--entrypoint ""` and nothing else
+        return (Vec::new(), 0); // `--entrypoint ""` and nothing else
     }
-    args
+    (args, of_entrypoint)
 }
 
 fn exposed(image: &Image) -> Vec<String> {
@@ -134,7 +137,7 @@ mod tests {
     fn entrypoint_and_command_merge_as_dockers() {
         let image = (Some(list("/entry")), Some(list("serve fast")));
         let merged = |entrypoint: Option<&str>, command: Option<&str>| {
-            args(image.0.as_deref(), image.1.as_deref(), entrypoint.map(list), command.map(list)).join(" ")
+            args(image.0.as_deref(), image.1.as_deref(), entrypoint.map(list), command.map(list)).0.join(" ")
         };
         assert_eq!(merged(None, None), "/entry serve fast");
         assert_eq!(merged(None, Some("stop")), "/entry stop");
@@ -142,7 +145,8 @@ mod tests {
         assert_eq!(merged(Some("sh"), None), "sh");
         assert_eq!(merged(Some("sh"), Some("-c true")), "sh -c true");
         assert_eq!(merged(Some(""), Some("true")), "true");
-        assert_eq!(args(image.0.as_deref(), image.1.as_deref(), Some(vec![String::new()]), Some(list("true"))), list("true"));
-        assert!(args(image.0.as_deref(), None, Some(vec![String::new()]), None).is_empty());
+        assert_eq!(args(image.0.as_deref(), image.1.as_deref(), Some(vec![String::new()]), Some(list("true"))), (list("true"), 0));
+        assert_eq!(args(image.0.as_deref(), None, Some(vec![String::new()]), None), (Vec::new(), 0));
+        assert_eq!(args(image.0.as_deref(), None, None, Some(list("stop"))).1, 1);
     }
 }

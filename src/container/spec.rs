@@ -156,7 +156,9 @@ pub(super) fn working_dir(text: &str) -> PathBuf {
 pub(super) fn spec_user(user: &User) -> oci_spec::runtime::User {
     let mut spec_user = oci_spec::runtime::User::default();
     spec_user.set_uid(user.uid).set_gid(user.gid);
-    spec_user.set_additional_gids(Some(user.additional_gids.clone()).filter(|gids| !gids.is_empty()));
+    // The group itself is listed too, as Docker does: else a program that drops a group could get around a file's "not this group".
+    let more = user.additional_gids.iter().copied().filter(|gid| *gid != user.gid);
+    spec_user.set_additional_gids(Some(std::iter::once(user.gid).chain(more).collect::<Vec<_>>()));
     spec_user
 }
 

@@ -28,6 +28,9 @@ pub struct Wanted {
     pub hold: Hold,
     /// Entrypoint and command, already merged with the image's.
     pub args: Vec<String>,
+    /// How many of them are the entrypoint's.
+    #[serde(default)]
+    pub entrypoint: usize,
     /// `NAME=value`, already merged with the image's; HOSTNAME, HOME, PATH and TERM are added at the start as Docker does.
     pub env: Vec<String>,
     pub labels: BTreeMap<String, String>,

@@ -124,7 +124,7 @@ pub(super) fn become_user(user: &User) -> Step {
     let groups: Vec<Gid> = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect();
     match rustix::thread::set_thread_groups(&groups) {
         // In a user namespace where setgroups(2) is denied there are none to be got rid of.
-        Err(Errno::PERM) if groups.is_empty() => {}
+        Err(Errno::PERM) if groups.iter().all(|group| group.as_raw() == user.gid()) => {}
         outcome => outcome.during(|| "set the groups")?,
     }
     let (uid, gid) = (Uid::from_raw(user.uid()), Gid::from_raw(user.gid()));

@@ -246,7 +246,10 @@ fn make_working_directory(root: &OwnedFd, path: &Path) -> Step {
 }
 
 pub(super) fn enter_directory(path: &Path) -> Step {
-    rustix::process::chdir(path).during(|| format!("change to the working directory {}", path.display()))?;
+    let changed = rustix::process::chdir(path);
+    let is_missing = changed.is_err_and(|error| error == rustix::io::Errno::NOENT);
+    let missing = |trouble: Trouble| if is_missing { Trouble { status: 127, ..trouble } } else { trouble };
+    changed.during(|| format!("change to the working directory {}", path.display())).map_err(missing)?;
     // A descriptor of the host left open could lead out: the kernel then names no place (getcwd(3)).
     let place = rustix::process::getcwd(Vec::new()).during(|| "find the working directory")?;
     if !place.as_bytes().starts_with(b"/") {
@@ -288,7 +291,6 @@ pub(super) fn more(more: More<'_>, child: &Child) -> Step {
     sys::clone::setns(more.container.as_fd(), more.namespaces).during(|| "enter the container")?; // the host is out of reach
     drop(more.container);
     connect(&own_root()?, more.stdio, more.process.user(), child)?;
-    make_working_directory(&own_root()?, more.process.cwd())?;
     settle(more.process, filter.as_deref(), child)?;
     run(program, child)
 }

@@ -47,7 +47,8 @@ fn the_program_is_what_the_service_says() {
     // The image's own entrypoint hands over to what it is given.
     let kept = world.container("kept");
     eventually(seconds(10), || if kept.process().command.ends_with("sleep 1000") { Ok(()) } else { Err(kept.process().command) });
-    assert!(world.coracle("inspect --format '{{json .Config.Cmd}}' forms-kept-1").succeeds().line().contains("docker-entrypoint.sh"));
+    let words = world.coracle("inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' forms-kept-1").succeeds();
+    assert_eq!(words.line(), r#"["docker-entrypoint.sh"] ["sleep","1000"]"#);
     let told = world.container("told");
     let environment = told.proc("environ");
     for variable in ["BOTH=service", "FIRST=a x", "RAW='a' $b", "FROM_SHELL=dotenv", "LITERAL=$HOME", "EMPTY="] {

@@ -133,7 +133,7 @@ fn exit_codes_are_those_of_the_containers() {
     world.run("--profile once up --exit-code-from job").exits_with(3);
     world.run("--profile once up --abort-on-container-failure --no-attach base").exits_with(3);
     world.run("--profile once up --abort-on-container-exit --attach job").exits_with(3);
-    world.run("down -v").succeeds();
+    world.run("--profile once down -v").succeeds();
 }
 
 /// What an `up` in the foreground stops in the end is what it was asked for, not what that depends on, nor anything else.

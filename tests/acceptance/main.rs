@@ -61,6 +61,7 @@ mod restart;
 mod run;
 mod secure_registries;
 mod static_binary;
+mod statuses;
 mod trust;
 mod up;
 mod watch;

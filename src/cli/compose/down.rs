@@ -51,6 +51,7 @@ impl Down {
         let options = DownOptions {
             services: self.services.clone(),
             known,
+            idle: session.project.iter().flat_map(|project| project.disabled.keys().cloned()).collect(),
             orphans: self.remove_orphans || session::is_on(session.project.as_ref(), "COMPOSE_REMOVE_ORPHANS"),
             volumes: self.volumes,
             images: self.images(&session),

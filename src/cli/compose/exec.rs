@@ -9,6 +9,7 @@ use crate::cli::compose::ProjectFlags;
 use crate::cli::compose::plan;
 use crate::cli::compose::session::Session;
 use crate::cli::exec::ExecOptions;
+use crate::cli::exec::told;
 use crate::cli::spelling;
 use crate::cli::status_of;
 use crate::container;
@@ -55,6 +56,6 @@ impl Command {
             detach: self.options.detach,
             detach_keys: self.options.detach_keys,
         };
-        container::exec(home, &found.id, &exec).map(status_of)
+        container::exec(home, &found.id, &exec).map(status_of).map_err(|failure| told(&exec, failure))
     }
 }

@@ -11,6 +11,8 @@ use crate::cli::streams;
 use crate::cli::streams::Look;
 use crate::cli::streams::Source;
 use crate::container;
+use crate::failure::Failure;
+use crate::failure::Result;
 use crate::place::Home;
 
 #[derive(Debug, Args)]
@@ -37,9 +39,19 @@ pub struct Command {
 }
 
 impl Command {
+    /// A number is one of a single service's containers.
+    fn check_index(&self, session: &Session) -> Result<()> {
+        let Some(index) = self.index else { return Ok(()) };
+        let [service] = self.services.as_slice() else {
+            return Err(Failure::new("cannot show the log of one container of several services").hint("name one service beside `--index`"));
+        };
+        session.there(service, index).map(drop)
+    }
+
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         let session = Session::begin(home, flags)?;
         session.knows(&self.services)?;
+        self.check_index(&session)?;
         let chosen = session.containers(&self.services).into_iter().filter(|found| self.index.is_none_or(|index| found.number == index));
         let readable =
             chosen.filter(|found| match container::find(home, &found.id).and_then(|container| container::check_logs(&container)) {

@@ -1,6 +1,7 @@
 //! `coracle compose ls`
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use clap::Args;
 use serde_json::json;
@@ -39,7 +40,8 @@ pub struct Command {
 struct Listed {
     /// How many containers of each status.
     counts: BTreeMap<&'static str, usize>,
-    files: String,
+    /// The files of all its containers, which need not be the same.
+    files: BTreeSet<String>,
     runs: bool,
 }
 
@@ -53,7 +55,8 @@ impl Command {
             let Ok(state) = container::state(home, &found.id) else { continue };
             let listed = projects.entry(name.clone()).or_default();
             *listed.counts.entry(wording::status_word(state.status)).or_default() += 1;
-            listed.files = found.wanted.labels.get(labels::CONFIG_FILES).cloned().unwrap_or_default();
+            let files = found.wanted.labels.get(labels::CONFIG_FILES).map(String::as_str).unwrap_or_default();
+            listed.files.extend(files.split(',').filter(|file| !file.is_empty()).map(str::to_owned));
             listed.runs |= is_up(state.status);
         }
         projects.retain(|name, listed| (self.all || listed.runs) && holds(&self.filter, "name", |value| has_name(value, name)));
@@ -65,18 +68,19 @@ impl Command {
         if self.quiet {
             return out::data(&projects.keys().map(|name| format!("{name}\n")).collect::<String>());
         }
+        let files = |listed: &Listed| listed.files.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         let status = |listed: &Listed| listed.counts.iter().map(|(word, count)| format!("{word}({count})")).collect::<Vec<_>>().join(", ");
         if self.format == "json" {
             let values: Vec<_> = projects
                 .iter()
-                .map(|(name, listed)| json!({ "Name": name, "Status": status(listed), "ConfigFiles": listed.files }))
+                .map(|(name, listed)| json!({ "Name": name, "Status": status(listed), "ConfigFiles": files(listed) }))
                 .collect();
             return out::line(&serde_json::Value::from(values).to_string());
         }
         let mut table = Table::wide();
         table.row(["NAME", "STATUS", "CONFIG FILES"]);
         for (name, listed) in projects {
-            table.row([name.clone(), status(listed), listed.files.clone()]);
+            table.row([name.clone(), status(listed), files(listed)]);
         }
         out::data(&table.text())
     }

@@ -68,18 +68,32 @@ impl Start {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
         let session = Session::begin(home, flags)?;
         session.knows(&self.services)?;
-        let bare = self.services.iter().find(|service| session.containers(std::slice::from_ref(*service)).is_empty());
-        if let Some(service) = bare {
+        if session.project.is_none() && session.containers(&[]).is_empty() {
+            return Err(Failure::new(format!("no container found for project \"{}\"", session.name))
+                .hint("make containers with `coracle compose up` and the project's files"));
+        }
+        let status = carry_out(home, flags, (&session.name, &self.services, Operation::Start), flags.manner())?;
+        if let Some(service) = self.bare(&session) {
             return Err(Failure::new(format!("service \"{service}\" has no container to start"))
                 .hint(format!("make one with `coracle compose up -d {service}`")));
         }
-        let status = carry_out(home, flags, (&session.name, &self.services, Operation::Start), flags.manner())?;
         if self.wait && !flags.dry_run {
             let project = session::project(flags, &self.services)?;
             let stage = Stage::new(flags)?;
             waiting::until_ready(home, (&project, &self.services), (&stage.watch(), self.wait_timeout.map(Duration::from_secs)))?;
         }
         Ok(status)
+    }
+}
+
+impl Start {
+    /// A service, of those that are to be started, that has no container and should have one.
+    fn bare(&self, session: &Session) -> Option<String> {
+        let of_files = session.project.iter().flat_map(|project| project.services.iter());
+        let wanted = of_files.filter(|(_, service)| service.provider.is_none() && service.scale != Some(0)).map(|(name, _)| name);
+        let mut services: Box<dyn Iterator<Item = &String>> =
+            if self.services.is_empty() { Box::new(wanted) } else { Box::new(self.services.iter()) };
+        services.find(|service| session.containers(std::slice::from_ref(*service)).is_empty()).cloned()
     }
 }
 
@@ -100,13 +114,13 @@ impl Restart {
 
 impl Pause {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        run(home, flags, (&self.services, Operation::Pause), flags.manner())
+        run(home, flags, (&self.services, Operation::Pause), Manner { after_fault: AfterFault::GoOn, ..flags.manner() })
     }
 }
 
 impl Unpause {
     pub fn run(self, home: &Home, flags: &ProjectFlags) -> Outcome {
-        run(home, flags, (&self.services, Operation::Unpause), flags.manner())
+        run(home, flags, (&self.services, Operation::Unpause), Manner { after_fault: AfterFault::GoOn, ..flags.manner() })
     }
 }
 

@@ -42,7 +42,12 @@ impl Command {
             out::say("No stopped containers");
             return Ok(0);
         }
-        if !self.force && !flags.dry_run && !out::confirmed(&format!("Going to remove {}. Continue?", going.join(", ")))? {
+        let going = format!("Going to remove {}", going.join(", "));
+        if flags.dry_run {
+            // The plan says it.
+        } else if self.force {
+            out::line(&going)?;
+        } else if !out::confirmed(&format!("{going}. Continue?"))? {
             return Ok(1);
         }
         let volumes = if self.volumes { Volumes::Remove } else { Volumes::Keep };

@@ -17,6 +17,7 @@ use crate::cli::out;
 use crate::cli::progress::Hush;
 use crate::cli::progress::Style;
 use crate::cli::revive;
+use crate::cli::run::taken_back;
 use crate::cli::spelling;
 use crate::cli::start::start;
 use crate::cli::status_of;
@@ -31,6 +32,7 @@ use crate::compose::plan::Orphans;
 use crate::container;
 use crate::container::Attach;
 use crate::container::Attached;
+use crate::container::Container;
 use crate::container::Mount;
 use crate::container::NetworkMode;
 use crate::container::Restart;
@@ -43,7 +45,7 @@ use crate::state;
 
 #[derive(Debug, Args)]
 pub struct Command {
-    /// Run in the background and print the container's name
+    /// Run in the background and print the container's id
     #[arg(short, long)]
     detach: bool,
     /// Remove the container when it ends
@@ -140,12 +142,12 @@ impl Command {
         let wanted = self.wanted(home, (&project, &name))?;
         let created = container::create(home, wanted)?;
         if self.detach {
-            start(home, &created.id)?;
-            out::line(&created.name)?;
+            start(home, &created.id).map_err(|failure| not_started(home, &created, failure))?;
+            out::line(&created.id)?;
             return Ok(0);
         }
         let attach = Attach { stdin: created.wanted.stdin, signals: !created.wanted.tty, start: true, ..Attach::default() };
-        match container::attach(home, &created.id, attach)? {
+        match container::attach(home, &created.id, attach).map_err(|failure| not_started(home, &created, failure))? {
             Attached::Exited(code) => Ok(status_of(code)),
             Attached::Detached => Ok(0),
         }
@@ -257,6 +259,11 @@ impl Command {
         wanted.healthcheck = None;
         Ok(wanted)
     }
+}
+
+/// A start that failed ends with 1, as with docker compose: 126 and 127 are for the command's own shell to say.
+fn not_started(home: &Home, created: &Container, failure: Failure) -> Failure {
+    taken_back(home, created, failure).exit(1)
 }
 
 /// The words of an entrypoint.

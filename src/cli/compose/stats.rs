@@ -1,5 +1,7 @@
 //! `coracle compose stats`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 
 use crate::cli::Outcome;
@@ -24,6 +26,6 @@ impl Command {
             let label = |name: &str| container.wanted.labels.get(name);
             label(labels::PROJECT) == Some(&session.name) && (self.service.is_none() || label(labels::SERVICE) == self.service.as_ref())
         };
-        self.show.run(home, is_ours, &[])
+        self.show.run(home, is_ours, &BTreeMap::new())
     }
 }

@@ -17,6 +17,8 @@ pub struct DownOptions {
     pub services: Vec<String>,
     /// The services the files have; None if there are no files.
     pub known: Option<Vec<String>>,
+    /// Those of them that no active profile enables: their containers stay unless they are named.
+    pub idle: Vec<String>,
     pub orphans: bool,
     /// `-v`
     pub volumes: bool,
@@ -31,7 +33,8 @@ pub fn down(project: &str, found: &Found, options: &DownOptions) -> Plan {
     let named: BTreeSet<&String> = options.services.iter().collect();
     let (mut going, mut stays, mut orphans) = (Vec::new(), Vec::new(), Vec::new());
     for container in &found.containers {
-        if !named.is_empty() && !named.contains(&container.service) {
+        let is_left = if named.is_empty() { options.idle.contains(&container.service) } else { !named.contains(&container.service) };
+        if is_left {
             stays.push(container);
         } else if options.orphans || known.as_ref().is_none_or(|known| known.contains(&container.service)) {
             going.push(container);

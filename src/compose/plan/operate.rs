@@ -8,7 +8,6 @@ use crate::compose::observe::FoundContainer;
 use crate::compose::plan::Action;
 use crate::compose::plan::Plan;
 use crate::compose::plan::order;
-use crate::container::Status;
 
 /// What is done to containers that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +83,8 @@ fn concerns(operation: Operation, container: &FoundContainer) -> bool {
         Operation::Stop => container.is_up() && !container.one_off,
         Operation::Kill => container.is_up(),
         Operation::Restart | Operation::RestartAlone => !container.one_off,
-        Operation::Pause => container.status == Status::Running && !container.one_off,
-        Operation::Unpause => container.status == Status::Paused && !container.one_off,
+        // That one is paused already, or is not, is a failure, as with docker compose.
+        Operation::Pause | Operation::Unpause => container.is_up() && !container.one_off,
         Operation::Remove => !container.is_up(),
         Operation::StopAndRemove => true,
     }

@@ -11,12 +11,15 @@ use std::time::Instant;
 
 use rustix::pipe::PipeFlags;
 
+use crate::container::CheckResult;
 use crate::container::Health;
 use crate::container::Status;
 use crate::container::Wanted;
+use crate::container::checks;
 use crate::container::exec;
 use crate::container::notes;
 use crate::image::Healthcheck;
+use crate::units;
 
 use super::Errand;
 use super::Supervisor;
@@ -52,8 +55,9 @@ pub(super) struct Checks {
 /// A check that is under way.
 #[derive(Debug)]
 struct Probe {
-    /// Says `1` if the test passed.
+    /// Says the test's exit code and what it has said.
     pipe: OwnedFd,
+    started: String,
     deadline: Instant,
 }
 
@@ -133,7 +137,7 @@ impl Supervisor {
     pub(super) fn check_health(&mut self, id: &str) {
         let late = self.run_of(id).and_then(|run| run.checks.as_ref()).is_some_and(|checks| checks.probe.is_some());
         if late {
-            self.judge(id, false);
+            self.judge(id, CheckResult { exit_code: -1, output: "the test does not end".to_owned(), ..CheckResult::default() });
             return;
         }
         let is_paused = self.watched.get(id).is_some_and(|watched| watched.state.status == Status::Paused);
@@ -142,8 +146,9 @@ impl Supervisor {
             return;
         }
         if let Err(error) = self.begin_probe(id) {
+            let output = format!("cannot begin a health check: {error}");
             complain("cannot begin a health check", error);
-            self.judge(id, false);
+            self.judge(id, CheckResult { exit_code: -1, output, ..CheckResult::default() });
         }
     }
 
@@ -153,12 +158,13 @@ impl Supervisor {
         let (container, pid, test, timeout) = (watched.container.clone(), watched.state.pid, checks.test.clone(), checks.timeout);
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         self.fork_job(Errand::Probe, || {
-            let passed = exec::probe(&container, pid, test, timeout);
-            let _ = File::from(theirs).write_all(if passed { b"1" } else { b"0" });
+            let (code, said) = exec::probe(&container, pid, test, timeout);
+            // One write of less than a pipe holds: it is read whole.
+            let _ = File::from(theirs).write_all(&[code.to_ne_bytes().as_slice(), said.as_slice()].concat());
             0
         })?;
         if let Some(checks) = self.run_of(id).and_then(|run| run.checks.as_mut()) {
-            checks.probe = Some(Probe { pipe: ours, deadline: Instant::now() + timeout + SLACK });
+            checks.probe = Some(Probe { pipe: ours, started: units::now(), deadline: Instant::now() + timeout + SLACK });
         }
         Ok(())
     }
@@ -166,18 +172,30 @@ impl Supervisor {
     /// A check has said something, or ended without a word.
     pub(super) fn take_probe(&mut self, id: &str) {
         let Some(probe) = self.run_of(id).and_then(|run| run.checks.as_mut()).and_then(|checks| checks.probe.take()) else { return };
-        let mut word = [0];
-        let passed = File::from(probe.pipe).read(&mut word).is_ok_and(|count| count == 1 && word[0] == b'1');
-        self.judge(id, passed);
+        let mut words = [0; 2 * checks::LONGEST];
+        let count = File::from(probe.pipe).read(&mut words).unwrap_or(0);
+        let (exit_code, output) = match words[..count].split_first_chunk() {
+            Some((code, output)) => (i32::from_ne_bytes(*code), String::from_utf8_lossy(output).into_owned()),
+            None => (-1, "the test was lost".to_owned()),
+        };
+        self.judge(id, CheckResult { start: probe.started, exit_code, output, ..CheckResult::default() });
     }
 
-    fn judge(&mut self, id: &str, passed: bool) {
+    fn judge(&mut self, id: &str, mut result: CheckResult) {
+        result.end = units::now();
+        if result.start.is_empty() {
+            result.start = result.end.clone();
+        }
         let Some(watched) = self.watched.get_mut(id) else { return };
         let Some(checks) = watched.run.as_mut().and_then(|run| run.checks.as_mut()) else { return };
         let before = watched.state.health.unwrap_or(Health::Starting);
-        let now = checks.judge(passed, before);
-        if watched.state.health != Some(now) {
-            watched.state.health = Some(now);
+        let now = checks.judge(result.is_good(), before);
+        let streak = checks.failed;
+        let has_changed = watched.state.health != Some(now);
+        watched.state.health = Some(now);
+        // A result that cannot be kept changes nothing about the health.
+        let _ = checks::add(&self.home, id, (streak, result));
+        if has_changed {
             let watched = &self.watched[id];
             self.save(watched);
             let word = match now {

@@ -23,6 +23,7 @@ use crate::container::Health;
 use crate::container::NetworkMode;
 use crate::container::State;
 use crate::container::Status;
+use crate::container::checks;
 use crate::container::files;
 use crate::container::notes;
 use crate::container::process;
@@ -163,6 +164,7 @@ impl Supervisor {
         let origin = pipes.origin(terminal.clone())?;
         let output = Output::open(&home, &id, (origin, &wanted.logging)).doing(|| "cannot open the log").map_err(engine)?;
         let since = Instant::now();
+        checks::forget(&home, &id);
         let checks = Checks::of(wanted, since, None);
         let sender = self.begin_sending(&container);
         watched.run =
