@@ -4,7 +4,9 @@
 //! readers check it against the kernel.
 
 use std::fs;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::failure::Doing;
@@ -142,13 +144,30 @@ pub(super) fn id_of_name(home: &Home, name: &str) -> Result<Option<String>> {
     }
 }
 
+/// What a file system gives to a file at a time, or less than that.
+const BLOCK: usize = 4096;
+
 /// Writes what a container is doing. Only its supervisor may.
 pub(super) fn write_state(home: &Home, id: &str, state: &State) -> Result<()> {
     if !home.container(id).exists() {
         return Err(gone(id)); // or it would come back as a directory with nothing but a state
     }
-    let bytes = serde_json::to_vec(state).doing(|| format!("cannot write the state of {id}"))?;
-    state::write_whole(&state_path(home, id), &bytes)
+    let mut bytes = serde_json::to_vec(state).doing(|| format!("cannot write the state of {id}"))?;
+    let path = state_path(home, id);
+    state::write_whole(&path, &bytes).or_else(|failure| {
+        // On a full disk what is known is written over what was known, if it fits there: a container that has ended must not stay one
+        // that runs. Who reads just now may see some of both; blanks say nothing.
+        let over = (|| {
+            let file = OpenOptions::new().write(true).open(&path)?;
+            let room = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            if room.next_multiple_of(BLOCK) < bytes.len() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            bytes.resize(room.max(bytes.len()), b' ');
+            file.write_all_at(&bytes, 0)
+        })();
+        over.map_err(|_| failure)
+    })
 }
 
 pub(super) fn record_path(home: &Home, id: &str) -> PathBuf {

@@ -85,3 +85,29 @@ fn no_space_is_said_and_leaves_nothing() {
         if told.status.success() { Ok(()) } else { Err(told.told()) }
     });
 }
+
+/// On a full disk the end of a container could not be written down: it could not be removed any more, not with room again either.
+#[test]
+fn what_ends_on_a_full_disk_has_ended() {
+    let world = World::new();
+    let root = world.root().display().to_string();
+    let rule = std::fs::read_to_string(world.root().join("registries.conf")).unwrap();
+    world.outside(&["mount", "-t", "tmpfs", "-o", "size=20m", "small", &root]).succeeds();
+    world.file("rule", &rule);
+    world.outside(&["cp", "rule", &format!("{root}/registries.conf")]).succeeds();
+    for name in ["one", "two"] {
+        world.coracle(&format!("run -d --name {name} busybox sleep 1000")).succeeds();
+    }
+    assert!(!world.outside(&["sh", "-c", &format!("cat /dev/zero >{root}/fill")]).status.success());
+    world.coracle("kill one two").succeeds();
+    let listed = world.coracle("ps -a --format {{.State}}").succeeds();
+    assert_eq!(listed.stdout, "exited\nexited\n");
+    world.coracle("rm one").succeeds();
+    world.outside(&["rm", &format!("{root}/fill")]).succeeds();
+    world.coracle("start two").succeeds();
+    world.coracle("rm -f two").succeeds();
+    eventually(seconds(20), || {
+        let told = world.outside(&["umount", &root]);
+        if told.status.success() { Ok(()) } else { Err(told.told()) }
+    });
+}

@@ -165,7 +165,8 @@ impl Supervisor {
         if !matches!(container.wanted.network, NetworkMode::Plugs(_)) {
             return Ok(());
         }
-        self.names.announce(&self.home, &container, &watched.state.plugged)?;
+        // On a full disk nobody can be told of it; it can still ask for others.
+        let announced = self.names.announce(&self.home, &container, &watched.state.plugged);
         match self.kept_name_sockets(&container.id)? {
             Some(sockets) => self.names.serve(&self.home, &container, sockets)?,
             None => {
@@ -176,7 +177,7 @@ impl Supervisor {
             }
         }
         watched.reservation = self.adopt_ports(&container, &watched.state.ports)?;
-        Ok(())
+        announced
     }
 
     fn kept_name_sockets(&self, id: &str) -> Result<Option<NameSockets>> {

@@ -10,6 +10,7 @@ use crate::container::Status;
 use crate::container::notes;
 use crate::container::process;
 use crate::container::process::Reaction;
+use crate::container::record;
 use crate::container::signals;
 use crate::failure::Doing;
 use crate::failure::Failure;
@@ -41,6 +42,10 @@ impl Supervisor {
         let Some(run) = &mut watched.run else {
             if watched.restart_at.take().is_some() {
                 self.give_up_restart(id);
+            } else if let Some(watched) = self.watched.get(id)
+                && record::recorded_state(&self.home, id).is_ok_and(|recorded| recorded.is_up())
+            {
+                self.save(watched); // there was no room for it when it ended
             }
             return Ok(());
         };
