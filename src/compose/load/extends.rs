@@ -140,7 +140,8 @@ impl Extender<'_, '_, '_> {
             reference.service,
             self.loader.session.shown(FilePath::new(file))
         );
-        let meant = nearest(&reference.service, services.keys().map(|known| &**known).filter(|known| *known != name));
+        let is_other = |known: &&str| reference.file.is_some() || *known != name;
+        let meant = nearest(&reference.service, services.keys().map(|known| &**known).filter(is_other));
         let hint =
             meant.map_or_else(|| "check the service's name, or name its `file`".to_owned(), |meant| format!("did you mean `{meant}`?"));
         self.loader.session.report(Fault::new(reference.at, what).hint(hint));

@@ -152,6 +152,10 @@ struct Loader<'s, 'e> {
 pub(super) fn load_in(surroundings: &Surroundings, sources: &Sources, leave: Leave, notation: Notation) -> Result<Loaded> {
     within(surroundings, |session, name| {
         let (tree, setting) = load_tree(session, (sources, leave), name)?;
+        // What would be found wrong from here on is not told any more.
+        if session.is_full() {
+            return None;
+        }
         Loaded::new(session, (tree, name), setting, (leave, notation))
     })
 }

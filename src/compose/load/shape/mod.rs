@@ -165,7 +165,7 @@ impl Shaper<'_, '_> {
 
     fn refuse(&self, node: &Node, path: Path<'_>, wanted: &str) -> Option<Json> {
         let shown = match &node.value {
-            Value::Text(text) => format!("`{text}`"),
+            Value::Text(_) | Value::Int(_) | Value::Float(_) => format!("`{}`", node.value),
             other => other.kind().to_owned(),
         };
         self.session.report(Fault::new(node.at, format!("`{path}` must be {wanted}, not {shown}")));
