@@ -158,7 +158,12 @@ fn explained(sources: &Sources, variable: &str, format: Option<&str>) -> Result<
             .iter()
             .map(|found| json!({"Place": found.place, "Expression": found.expression, "Value": found.value}))
             .collect();
-        return Ok(format!("{:#}\n", json!({"Name": variable, "Sources": sources, "Uses": uses})));
+        let given: Vec<_> = explained
+            .given
+            .iter()
+            .map(|found| json!({"Service": found.service, "By": found.by, "Place": found.place, "Value": found.value}))
+            .collect();
+        return Ok(format!("{:#}\n", json!({"Name": variable, "Sources": sources, "Uses": uses, "Given": given})));
     }
     let mut text = rows(
         ["SOURCE", "PLACE", "VALUE"],
@@ -169,6 +174,13 @@ fn explained(sources: &Sources, variable: &str, format: Option<&str>) -> Result<
         text += &rows(
             ["USED", "AS", "VALUE"],
             &mut explained.uses.into_iter().map(|found| [found.place, found.expression, unset(found.value)]),
+        );
+    }
+    if !explained.given.is_empty() {
+        text.push('\n');
+        text += &rows(
+            ["GIVEN TO", "BY", "VALUE"],
+            &mut explained.given.into_iter().map(|found| [found.service, format!("{} at {}", found.by, found.place), unset(found.value)]),
         );
     }
     Ok(text)

@@ -1,6 +1,7 @@
-//! `config --explain`: where the values of one variable come from, and what its expressions become.
+//! `config --explain`: where the values of one variable come from, what its expressions become, which services have it.
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use crate::failure::Failure;
 use crate::failure::Result;
@@ -8,11 +9,15 @@ use crate::failure::Result;
 use super::Leave;
 use super::Sources;
 use super::Surroundings;
+use super::dotenv;
 use super::environment::Environment;
+use super::node::Map;
+use super::node::Node;
 use super::node::Span;
 use super::session::Session;
 use super::template;
 use super::template::Variables;
+use super::text_file;
 
 /// One value that a variable could have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,18 @@ pub struct Use {
     pub value: Option<String>,
 }
 
+/// What gives a service the variable, in its container or while its image is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    pub service: String,
+    /// `environment`, `env_file`, `build.args`.
+    pub by: &'static str,
+    /// `compose.yaml:6:19`, `web.env:1`
+    pub place: String,
+    /// Nothing if only the name is given and it is not set.
+    pub value: Option<String>,
+}
+
 /// All that is known of a variable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Explained {
@@ -42,6 +59,8 @@ pub struct Explained {
     pub sources: Vec<Source>,
     /// In the order of the files.
     pub uses: Vec<Use>,
+    /// By service; of a container's the winner first.
+    pub given: Vec<Given>,
 }
 
 /// What a loading notes of one variable.
@@ -59,15 +78,57 @@ pub fn explain_in(surroundings: &Surroundings, sources: &Sources, name: &str) ->
     let mut session = Session::new(surroundings);
     session.trace = Some(Trace { name: name.to_owned(), sources: RefCell::default(), uses: RefCell::default() });
     let leave = Leave { consistency: true, ..Leave::default() };
-    super::load_tree(&session, (sources, leave), &mut String::new());
-    let explained = session.trace.as_ref().map(Trace::explained).unwrap_or_default();
-    if !explained.sources.is_empty() || !explained.uses.is_empty() {
+    let loaded = super::load_tree(&session, (sources, leave), &mut String::new());
+    let mut explained = session.trace.as_ref().map(Trace::explained).unwrap_or_default();
+    if let Some((tree, setting)) = &loaded {
+        explained.given = given(&session, tree, (&setting.environment, name));
+    }
+    if !explained.sources.is_empty() || !explained.uses.is_empty() || !explained.given.is_empty() {
         return Ok(explained);
     }
     let what = format!("cannot explain `{name}`");
     let unknown =
         || Failure::new(&what).because("it is not set, and no file names it").hint("`config --variables` lists those that files name");
     Err(session.failure(&what).unwrap_or_else(unknown))
+}
+
+/// What gives the services of a project the variable.
+fn given(session: &Session<'_>, tree: &Map, (environment, name): (&Environment, &str)) -> Vec<Given> {
+    let mut found = Vec::new();
+    for (service, entry) in tree.get("services").and_then(Node::as_map).into_iter().flat_map(Map::iter) {
+        let Some(attributes) = entry.node.as_map() else { continue };
+        let mut add = |by, place, value| found.push(Given { service: service.to_string(), by, place, value });
+        let at = |at: Span| format!("{}:{}:{}", session.file(at), at.line, at.column);
+        if let Some((place, value)) = attributes.get("environment").and_then(|variables| entry_of(variables, name)) {
+            add("environment", at(place), value);
+        }
+        let files = attributes.get("env_file").and_then(Node::as_list).unwrap_or_default();
+        // The last file wins.
+        for path in files.iter().rev().filter_map(|file| file.as_map()?.text("path")) {
+            let Ok(text) = text_file::read(Path::new(path)) else { continue };
+            let mut variables = Environment::new();
+            let _ = dotenv::parse(&text, &mut variables, &|name| environment.get(name).cloned());
+            if let (Some(line), Some(value)) = (dotenv::line_of(&text, name), variables.remove(name)) {
+                add("env_file", format!("{}:{line}", session.shown(Path::new(path))), Some(value));
+            }
+        }
+        let args = attributes.get("build").and_then(Node::as_map).and_then(|build| build.get("args"));
+        if let Some((place, value)) = args.and_then(|args| entry_of(args, name)) {
+            add("build.args", at(place), value);
+        }
+    }
+    found
+}
+
+/// The entry of this name in a mapping or in a list of `name=value`.
+fn entry_of(node: &Node, name: &str) -> Option<(Span, Option<String>)> {
+    if let Some(entry) = node.as_map().and_then(|map| map.entry(name)) {
+        return Some((entry.key_at, Some(&entry.node).filter(|node| !node.is_null()).map(|node| node.value.to_text())));
+    }
+    node.as_list().into_iter().flatten().rev().find_map(|item| {
+        let rest = item.as_text()?.strip_prefix(name)?;
+        (rest.is_empty() || rest.starts_with('=')).then(|| (item.at, rest.strip_prefix('=').map(str::to_owned)))
+    })
 }
 
 impl Trace {
@@ -148,7 +209,7 @@ impl Trace {
                 sources.push(default);
             }
         }
-        Explained { sources, uses: uses.into_iter().map(|(_, used, _)| used).collect() }
+        Explained { sources, uses: uses.into_iter().map(|(_, used, _)| used).collect(), given: Vec::new() }
     }
 }
 

@@ -73,6 +73,30 @@ fn every_use_is_found_with_what_becomes_of_it() {
 }
 
 #[test]
+fn services_that_have_it_are_named_with_what_gives_it() {
+    let root = tempfile::tempdir().unwrap();
+    let file = "services:\n  a: {build: {context: ., args: [TAG=1]}, environment: {TAG: 2}, env_file: [one.env, two.env]}\n  b: {image: x, environment: [TAG, OTHER=1]}\n";
+    for (name, text) in [("compose.yaml", file), ("one.env", "\nTAG=3\n"), ("two.env", "TAG=${NO:-4}\n"), (".env", "TAG=5\n")] {
+        fs::write(root.path().join(name), text).unwrap();
+    }
+    let surroundings = Surroundings { directory: root.path().to_owned(), ..Surroundings::default() };
+    let explained = explain_in(&surroundings, &Sources::default(), "TAG").unwrap();
+    let given: Vec<_> = explained
+        .given
+        .iter()
+        .map(|given| format!("{} {} {} {}", given.service, given.by, given.place, given.value.as_deref().unwrap_or("-")))
+        .collect();
+    let expected = [
+        "a environment compose.yaml:2:57 2",
+        "a env_file two.env:1 4",
+        "a env_file one.env:2 3",
+        "a build.args compose.yaml:2:34 1",
+        "b environment compose.yaml:3:31 5",
+    ];
+    assert_eq!(given, expected);
+}
+
+#[test]
 fn nothing_to_explain_is_an_error() {
     assert!(told(&[], &[], "NO").unwrap_err().contains("no file names it"));
 }
