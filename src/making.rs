@@ -13,6 +13,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use rustix::fs::FlockOperation;
+use rustix::fs::IFlags;
 
 use crate::failure::Doing;
 use crate::failure::Result;
@@ -120,9 +121,25 @@ pub fn sweep(home: &Home, kind: &str, end: impl Fn(&str, &Path)) -> bool {
     swept
 }
 
+/// Makes the directory of drafts, and asks ext4 to put each of them into a part of the disk of its own (`chattr +T`).
+///
+/// Otherwise a new tree begins where the last one was deleted. There ext4 looks, for every file, at all the inodes that
+/// were freed in the last minutes, because it does not take them again so soon (`recently_deleted`): seconds for a layer.
+fn place(home: &Home) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(home.making())?;
+    let Ok(directory) = File::open(home.making()) else { return Ok(()) };
+    if let Ok(flags) = rustix::fs::ioctl_getflags(&directory)
+        && !flags.contains(IFlags::TOPDIR)
+    {
+        // Other file systems have no such flag and no need of it.
+        let _ = rustix::fs::ioctl_setflags(&directory, flags | IFlags::TOPDIR);
+    }
+    Ok(())
+}
+
 /// Makes something under a new name and locks it.
 fn locked(home: &Home, kind: &str, make: impl Fn(&Path) -> io::Result<File>) -> io::Result<(PathBuf, File)> {
-    DirBuilder::new().recursive(true).mode(0o700).create(home.making())?;
+    place(home)?;
     loop {
         let path = home.making().join(format!("{kind}{}", &state::random_hex()[..16]));
         let file = match make(&path) {
