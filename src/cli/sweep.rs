@@ -55,7 +55,7 @@ pub fn role(args: &[OsString]) -> Option<ExitCode> {
     let home = Home::at(PathBuf::from(root), PathBuf::from(run));
     look_after_networks(&home);
     // What cannot be taken away now is met again by the next one.
-    let _ = image::remove_orphans(&home, &|| container::image_uses(&home));
+    let _ = image::remove_orphans(&home, None, &|| container::image_uses(&home));
     // What came while another one was about to end is ours.
     while state::has_trash(&home) {
         let Ok(Some(lock)) = Lock::attempt(&home, LOCK) else { break };

@@ -12,6 +12,7 @@ use std::path::Path;
 use crate::failure::Doing;
 use crate::failure::Failure;
 use crate::failure::Result;
+use crate::image;
 use crate::image::Hold;
 use crate::making;
 use crate::making::Draft;
@@ -200,6 +201,8 @@ pub fn remove(home: &Home, id: &str, volumes: Volumes) -> Result<()> {
     client::tell_removed(home, &container)?;
     erase(home, &container, volumes)?;
     let _ = fs::remove_dir_all(home.container_run(id));
+    // An image that was only kept for it; what cannot be removed now is met again by a sweep.
+    let _ = image::remove_orphans(home, Some(&container.wanted.images()), &|| record::image_uses(home));
     if !client::leave_trash_to_supervisor(home, &container) {
         state::empty_trash(home);
     }

@@ -64,22 +64,30 @@ pub fn remove(home: &Home, text: &str, in_use: InUse<'_>, force: bool) -> Result
     }
 }
 
-/// Takes away what the user has removed and what only containers kept, where these are gone by now.
+/// Takes away what the user has removed and what only containers kept, where these are gone by now; only these images, if
+/// some are named.
 ///
 /// # Errors
 /// The store cannot be read or written.
-pub fn remove_orphans(home: &Home, in_use: InUse<'_>) -> Result<()> {
-    if !store::images(home)?.iter().any(|image| image.removed) {
+pub fn remove_orphans(home: &Home, only: Option<&[String]>, in_use: InUse<'_>) -> Result<()> {
+    let removed = || {
+        let found = match only {
+            Some(ids) => ids.iter().filter_map(|id| store::find_image(home, id).transpose()).collect::<Result<Vec<_>>>()?,
+            None => store::images(home)?,
+        };
+        Ok::<_, Failure>(found.into_iter().filter(|image| image.removed).collect::<Vec<_>>())
+    };
+    if removed()?.is_empty() {
         return Ok(());
     }
     let _lock = store::lock(home)?;
     let uses = in_use()?;
-    for image in store::images(home)?.iter().filter(|image| image.removed) {
+    for image in removed()? {
         if uses.iter().any(|one| one.image == image.id) {
             continue;
         }
         if let Some(_held) = store::unpinned(home, &image.id)? {
-            store::remove_image(home, image)?;
+            store::remove_image(home, &image)?;
         }
     }
     Ok(())

@@ -135,9 +135,9 @@ fn what_only_stopped_containers_use_goes_by_force_and_its_layers_after_them() {
     assert!(list(&world.home).unwrap().is_empty() && find(&world.home, &id[7..19]).unwrap().is_none());
     assert_eq!(find(&world.home, &id).unwrap().unwrap().layers.len(), 1, "its container finds it");
     assert!(remove(&world.home, &id, &used, true).unwrap_err().to_string().contains("no such image"));
-    remove_orphans(&world.home, &|| Ok(used.to_vec())).unwrap();
+    remove_orphans(&world.home, None, &|| Ok(used.to_vec())).unwrap();
     assert_eq!(world.layers(), 1);
-    remove_orphans(&world.home, &|| Ok(Vec::new())).unwrap();
+    remove_orphans(&world.home, Some(std::slice::from_ref(&id)), &|| Ok(Vec::new())).unwrap();
     assert_eq!(world.layers(), 0);
     assert!(find(&world.home, &id).unwrap().is_none());
 }
