@@ -6,6 +6,7 @@ use crate::cli::Outcome;
 use crate::cli::out;
 use crate::cli::progress::Progress;
 use crate::cli::progress::Style;
+use crate::cli::sweep;
 use crate::failure::Result;
 use crate::image;
 use crate::image::Policy;
@@ -33,13 +34,17 @@ impl Command {
     pub fn run(self, home: &Home) -> Outcome {
         let progress = Progress::new(if self.quiet { Style::Quiet } else { Style::automatic() });
         if !self.all_tags {
-            self.pull(home, &self.image, &progress)?;
+            let pulled = self.pull(home, &self.image, &progress);
+            // Even if there was nothing to fetch: what a killed command has left is ours as well as anybody's.
+            sweep::begin(home);
+            pulled?;
             out::line(&image::full_name(&self.image)?)?;
             return Ok(0);
         }
         for name in image::remote_tags(home, &self.image)? {
             self.pull(home, &name, &progress)?;
         }
+        sweep::begin(home);
         out::line(image::full_name(&self.image)?.trim_end_matches(":latest"))?;
         Ok(0)
     }

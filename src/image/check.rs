@@ -4,6 +4,8 @@
 //! A directory cannot be compared with a tar stream at once. So the stream that was kept is unpacked anew, and both
 //! directories are written as the tar stream that only depends on what is in them: equal streams are equal trees.
 
+mod records;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -85,26 +87,26 @@ pub enum FaultKind {
 /// See [`super::check()`].
 pub(super) fn check(home: &Home, repair: Repair, in_use: &[String], watch: &dyn Watch) -> Result<Checked> {
     let _arriving = store::arriving(home)?;
-    let images = store::images(home)?;
+    let images = Vec::new();
     let mut check = Check { home, repair, in_use, watch, images, session: None, faults: Vec::new(), full: AtomicBool::new(false) };
+    check.unreadable()?;
     let mut checked = Checked { images: check.images.len(), ..Checked::default() };
-    let mut known = BTreeSet::new();
+    for image in check.images.clone() {
+        check.lost_layers(&image)?;
+    }
     for (key, record) in layer_records::layer_records(home)? {
         if !layer_records::layer_directory(home, &key).is_dir() {
             check.orphan_record(&key)?;
             continue;
         }
-        known.extend(record.kept.as_ref().map(|kept| kept.digest.clone()));
         checked.layers += 1;
         check.layer(&key, record)?;
     }
     for image in check.images.clone() {
-        known.insert(image.id.clone());
-        known.extend(image.manifest.clone());
         check.image(&image)?;
     }
     check.names()?;
-    checked.blobs = check.blobs(&known)?;
+    checked.blobs = check.blobs()?;
     checked.faults = check.faults;
     Ok(checked)
 }
@@ -297,6 +299,10 @@ impl Check<'_> {
     }
 
     fn orphan_record(&mut self, key: &str) -> Result<()> {
+        // Of one that an image has was told before.
+        if self.images.iter().any(|image| image.layers.iter().any(|known| known == key)) {
+            return Ok(());
+        }
         let what = (format!("the record of layer {key}"), "there is no such layer".to_owned());
         self.fault(FaultKind::Rubbish, what, |check| {
             let _lock = store::lock(check.home)?;
@@ -312,13 +318,6 @@ impl Check<'_> {
 
     fn image(&mut self, image: &ImageRecord) -> Result<()> {
         let what = format!("image {}", image.id);
-        let missing = image.layers.iter().find(|key| !layer_records::layer_directory(self.home, key).is_dir()).cloned();
-        if let Some(key) = missing {
-            self.fault(FaultKind::Damaged, (what, format!("its layer {key} is not there")), |_| {
-                Err(Failure::new("cannot get a whole layer back").hint("pull the image again, or remove it"))
-            });
-            return Ok(());
-        }
         let id = Digest::parse(&image.id)?;
         if let Some(why) = self.bad_blob(&id)? {
             self.fault(FaultKind::Damaged, (format!("{what} (its configuration)"), why), |check| {
@@ -391,8 +390,9 @@ impl Check<'_> {
     }
 
     fn names(&mut self) -> Result<()> {
-        for name in store::all_names(self.home)? {
-            if store::find_image(self.home, &name.id)?.is_none() {
+        for name in store::readable_names(self.home)? {
+            // One whose record cannot be read is an image, too.
+            if store::find_image(self.home, &name.id).is_ok_and(|image| image.is_none()) {
                 let what = (format!("name {}", name.name), format!("there is no image {}", name.id));
                 self.fault(FaultKind::Rubbish, what, |check| {
                     let _lock = store::lock(check.home)?;
@@ -409,7 +409,8 @@ impl Check<'_> {
     // ---- blobs ----
 
     /// Looks for blobs that nobody speaks of; how many there are in all.
-    fn blobs(&mut self, known: &BTreeSet<String>) -> Result<usize> {
+    fn blobs(&mut self) -> Result<usize> {
+        let known = self.spoken_of()?;
         let directory = self.home.blobs().join("sha256");
         let entries = match fs::read_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -438,9 +439,12 @@ impl Check<'_> {
 
     /// All digests that records have.
     fn spoken_of(&self) -> Result<BTreeSet<String>> {
-        let images = store::images(self.home)?.into_iter().flat_map(|image| image.manifest.into_iter().chain([image.id]));
+        let images = store::readable_images(self.home)?;
+        let documents = images.iter().flat_map(|image| image.manifest.iter().chain([&image.id]).cloned());
         let kept = layer_records::layer_records(self.home)?.into_iter().filter_map(|(_, record)| record.kept.map(|kept| kept.digest));
-        Ok(images.chain(kept).collect())
+        // What a manifest names may belong to a layer or an image whose own record is lost.
+        let named = images.iter().filter_map(|image| image.manifest.as_deref()).flat_map(|manifest| records::named_by(self.home, manifest));
+        Ok(documents.chain(kept).chain(named).collect())
     }
 }
 

@@ -91,11 +91,11 @@ pub(super) fn blob_path(home: &Home, digest: &Digest) -> PathBuf {
     home.blobs().join("sha256").join(digest.hex())
 }
 
-fn ids(home: &Home) -> PathBuf {
+pub(super) fn ids(home: &Home) -> PathBuf {
     home.images().join("ids")
 }
 
-fn names(home: &Home) -> PathBuf {
+pub(super) fn names(home: &Home) -> PathBuf {
     home.images().join("names")
 }
 
@@ -209,6 +209,16 @@ pub(super) fn images(home: &Home) -> Result<Vec<ImageRecord>> {
     records(&ids(home))
 }
 
+/// The same without those whose records cannot be read.
+pub(super) fn readable_images(home: &Home) -> Result<Vec<ImageRecord>> {
+    readable(&ids(home))
+}
+
+/// All names whose records can be read.
+pub(super) fn readable_names(home: &Home) -> Result<Vec<NameRecord>> {
+    readable(&names(home))
+}
+
 /// All names, sorted.
 pub(super) fn all_names(home: &Home) -> Result<Vec<NameRecord>> {
     let mut all: Vec<NameRecord> = records(&names(home))?;
@@ -217,6 +227,19 @@ pub(super) fn all_names(home: &Home) -> Result<Vec<NameRecord>> {
 }
 
 fn records<T: DeserializeOwned>(directory: &PathBuf) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    for path in record_paths(directory)? {
+        // It may have been removed since the directory was read.
+        all.extend(state::find_json(&path)?);
+    }
+    Ok(all)
+}
+
+fn readable<T: DeserializeOwned>(directory: &PathBuf) -> Result<Vec<T>> {
+    Ok(record_paths(directory)?.iter().filter_map(|path| state::find_json(path).ok().flatten()).collect())
+}
+
+fn record_paths(directory: &PathBuf) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.doing(|| format!("cannot read {}", directory.display()))?,
@@ -226,11 +249,9 @@ fn records<T: DeserializeOwned>(directory: &PathBuf) -> Result<Vec<T>> {
         let entry = entry.doing(|| format!("cannot read {}", directory.display()))?;
         let name = entry.file_name();
         // A leading dot is a draft that is being written.
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
+        if !name.as_encoded_bytes().starts_with(b".") {
+            all.push(entry.path());
         }
-        // It may have been removed since the directory was read.
-        all.extend(state::find_json(&entry.path())?);
     }
     Ok(all)
 }
