@@ -49,6 +49,26 @@ fn a_built_image_survives_a_compressed_archive_on_standard_input() {
     assert!(told.stdout.lines().nth(1).unwrap().starts_with(&id[7..19]), "{}", told.told());
 }
 
+/// All compressions that Docker reads: from a file and from a pipe.
+#[test]
+fn archives_come_compressed_in_every_way() {
+    let world = World::new();
+    world.coracle("pull -q busybox").succeeds();
+    world.coracle("save -o box.tar busybox").succeeds();
+    let compress = "import bz2, gzip, lzma; plain = open('box.tar', 'rb').read(); \
+        [open('box.' + name, 'wb').write(made.compress(plain)) for name, made in (('gz', gzip), ('bz2', bz2), ('xz', lzma))]";
+    world.outside(&["python3", "-c", compress]).succeeds();
+    for name in ["gz", "bz2", "xz"] {
+        for line in [format!("coracle load -i box.{name}"), format!("cat box.{name} | coracle load")] {
+            world.coracle("rmi busybox").succeeds();
+            world.shell(&line).succeeds().says("Loaded image: busybox:latest");
+        }
+    }
+    world.outside(&["sh", "-c", "head -c 100000 box.xz >cut.xz"]).succeeds();
+    world.coracle("load -i cut.xz").exits_with(1).complains("cannot copy the archive to the store");
+    assert_eq!(entries(&world, "making"), 0);
+}
+
 /// A file system in a tar archive becomes an image of one layer, with what the changes say.
 #[test]
 fn a_file_system_is_imported() {
@@ -65,6 +85,7 @@ fn a_file_system_is_imported() {
     world.coracle("inspect --format '{{.Comment}} {{.Config.Env}}' shop/fs").succeeds().says("by hand [A=b]");
     world.coracle_with(&["import", "-c", "RUN true", "fs.tar.gz"]).exits_with(1).complains("changes are CMD");
     world.coracle("import /etc/passwd bad").exits_with(1).complains("cannot unpack layer");
+    world.coracle("import --platform windows/amd64 fs.tar.gz bad").exits_with(1).complains("operating system is not supported");
     world.coracle("import fs.tar.gz shop/BAD").exits_with(1).complains("must be lowercase");
 }
 

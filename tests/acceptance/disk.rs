@@ -39,6 +39,95 @@ fn damage_is_found_and_repaired() {
     world.coracle("system check").succeeds();
 }
 
+/// Records and layers that were lost: found by name, and made anew from what is still there or from the registry.
+#[test]
+fn lost_records_are_found_and_made_anew() {
+    let world = World::new();
+    world.coracle("pull -q busybox").succeeds();
+    let id = world.coracle("images -q --no-trunc").succeeds().line().to_owned();
+    let first = |place: &str, end: &str| {
+        let entries = fs::read_dir(world.root().join(place)).unwrap().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.to_string_lossy().ends_with(end)).max().unwrap()
+    };
+    let repaired = |what: &str| {
+        let found = world.coracle("system check").exits_with(1).says(what);
+        assert!(!found.stdout.contains("rubbish"), "what is lost is not thrown away: {}", found.told());
+        world.coracle("system check --repair").succeeds().says("-> repaired");
+        world.coracle("system check").succeeds().says("The store is whole: 1 images, 2 layers, 4 blobs");
+        assert_eq!(world.coracle("images -q --no-trunc").succeeds().line(), id);
+        world.coracle("run --rm busybox cat /etc/passwd").succeeds().says("root:x:0:0");
+    };
+    fs::write(first("layers", ".json"), "").unwrap();
+    repaired("there is no record of it that can be read");
+    fs::remove_file(first("layers", ".json")).unwrap();
+    repaired("there is no record of it that can be read");
+    fs::remove_dir_all(layers(&world).pop().unwrap()).unwrap();
+    repaired("its directory is not there");
+    let layer = layers(&world).pop().unwrap();
+    fs::remove_dir_all(&layer).unwrap();
+    fs::remove_file(layer.with_extension("json")).unwrap();
+    repaired("neither its directory nor its record is there");
+
+    fs::write(first("images/ids", ".json"), "{").unwrap();
+    let found = world.coracle("system check").exits_with(1).says("the record of image sha256:");
+    assert!(!found.stdout.contains("name docker.io"), "{}", found.told());
+    world.coracle("system check --repair").succeeds().says("-> repaired");
+    assert_eq!(world.coracle("images -q --no-trunc").succeeds().line(), id);
+    fs::write(first("images/names", ".json"), "").unwrap();
+    world.coracle("images").exits_with(1);
+    world
+        .coracle("system check --repair")
+        .exits_with(1)
+        .says("the record of the name docker.io/library/busybox:latest")
+        .says("it is removed");
+    world.coracle("system check").succeeds();
+    world.coracle("tag $ID busybox".replace("$ID", &id).as_str()).succeeds();
+    world.coracle("run --rm busybox true").succeeds();
+}
+
+/// What a killed command had taken out of sight is freed by the next, even by one that has nothing to do.
+#[test]
+fn the_trash_is_freed_after_a_crash() {
+    let world = World::new();
+    world.coracle("pull -q busybox").succeeds();
+    let trash = world.root().join("trash");
+    for line in ["pull -q busybox", "rmi -f nobody"] {
+        // As it is when the one who empties the trash is killed.
+        fs::create_dir_all(trash.join("grave/deep")).unwrap();
+        fs::write(trash.join("grave/deep/file"), "gone").unwrap();
+        world.coracle(line).succeeds();
+        eventually(seconds(20), || if entries(&world, "trash") == 0 { Ok(()) } else { Err(format!("{line}: the trash is not emptied")) });
+    }
+}
+
+/// Docker's rules for images that containers use: what runs keeps its image by any force, what is stopped lets it go.
+#[test]
+fn images_of_containers_are_removed_by_dockers_rules() {
+    let world = World::new();
+    world.coracle("pull -q busybox").succeeds();
+    let id = world.coracle("images -q --no-trunc").succeeds().line().to_owned();
+    world.coracle("run -d --name running busybox sleep 1000").succeeds();
+    world.coracle("create --name idle busybox cat /etc/passwd").succeeds();
+    let user = world.named("running").id()[..12].to_owned();
+    world.coracle("rmi busybox").exits_with(1).complains("unable to remove repository reference \"busybox:latest\" (must force)");
+    for line in [format!("rmi {id}"), format!("rmi -f {id}")] {
+        world.coracle(&line).exits_with(1).complains("(cannot be forced)").complains(&format!("being used by running container {user}"));
+    }
+    world.coracle("image prune -af").succeeds().says("Total reclaimed space: 0B");
+    world.coracle("images").succeeds().says("busybox");
+    world.coracle("rm -f running").succeeds();
+    world.coracle(&format!("rmi {id}")).exits_with(1).complains("(must be forced)").complains("being used by stopped container");
+    world.coracle(&format!("rmi -f {id}")).succeeds().says("Untagged: busybox:latest").says(&format!("Deleted: {id}"));
+    assert_eq!(world.coracle("images -aq").succeeds().line(), "");
+    world.coracle("start -a idle").succeeds().says("root:x:0:0");
+    world.coracle("system check -q").succeeds();
+    world.coracle("rm idle").succeeds();
+    eventually(seconds(20), || match entries(&world, "layers") + entries(&world, "blobs/sha256") {
+        0 => Ok(()),
+        left => Err(format!("{left} things of the image are left")),
+    });
+}
+
 /// The table has Docker's rows, and its numbers follow what is there.
 #[test]
 fn the_disk_is_accounted_for() {
@@ -60,6 +149,8 @@ fn the_disk_is_accounted_for() {
     assert!(row("Containers").starts_with("1|1|5.24MB|0B"), "{}", row("Containers"));
     assert!(row("Images").contains("|1|"), "{}", row("Images"));
     assert!(row("Build Cache").contains("3.1") || row("Build Cache").contains("3M"), "{}", row("Build Cache"));
+    world.coracle_with(&["system", "df", "-v", "--format", "{{range .Volumes}}{{.Name}}={{.Links}} {{end}}"]).succeeds().says("data=1");
+    world.coracle("system prune -f --volumes --filter until=1h").exits_with(1).complains("is not supported with");
     world.coracle("system df -v").succeeds().says("UNIQUE SIZE").says("writer").says("data").says("exec.cachemount");
     world.coracle("rm -f writer").succeeds();
     world.coracle("builder prune -f").succeeds().says("Total:");

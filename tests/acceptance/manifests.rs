@@ -21,6 +21,9 @@ fn an_index_is_made_of_images_and_pulled_by_its_name() {
     world.coracle(&format!("manifest create {list} {amd64}")).exits_with(1).complains("--amend");
     world.coracle(&format!("manifest annotate --variant v8 {list} {arm64}")).succeeds();
     world.coracle(&format!("manifest inspect {list}")).succeeds().says("\"architecture\": \"arm64\"").says("\"variant\": \"v8\"");
+    world.coracle(&format!("manifest annotate --arch nonsense {list} {arm64}")).exits_with(1).complains("unsupported os/arch combination");
+    let told = world.coracle(&format!("manifest inspect -v {list}")).succeeds().says("\t\t\"OCIManifest\": {").says("\"Raw\": \"");
+    assert!(told.stdout.starts_with("[\n\t{\n\t\t\"Ref\": \"127.0.0.1:5001/shop/web:amd64\""), "{}", told.told());
     let digest = world.coracle(&format!("manifest push --purge {list}")).succeeds().line().to_owned();
     assert!(registry.blob(&digest).is_some(), "the registry has no index {digest}");
     world.coracle(&format!("manifest rm {list}")).exits_with(1).complains("no such manifest list");
@@ -32,5 +35,9 @@ fn an_index_is_made_of_images_and_pulled_by_its_name() {
         assert_eq!(label.line(), tag);
     }
     world.coracle(&format!("manifest inspect {list}")).succeeds().says("image.index").says("\t\"manifests\": [");
+    let told = world.coracle(&format!("manifest inspect --verbose {list}")).succeeds();
+    assert_eq!(told.stdout.matches("\"OCIManifest\"").count(), 2, "{}", told.told());
+    world.coracle(&format!("manifest inspect -v {amd64}")).succeeds().says("\t\"Descriptor\": {").says("\"architecture\": \"amd64\"");
+    world.coracle("manifest inspect 127.0.0.1:5001/none").exits_with(1).complains("cannot read the manifest `127.0.0.1:5001/none:latest`");
     world.coracle("images --tree").succeeds().says(&list).says("└─ linux/amd64");
 }

@@ -82,7 +82,7 @@ fn want_of_descriptors_or_rights_is_said() {
     world.shell(&format!("mount --bind {root} {root} && mount -o remount,bind,ro {root}")).succeeds();
     world.coracle("pull -q redis:8").exits_with(1).complains("Read-only file system");
     world.coracle("images").succeeds().says("busybox");
-    world.coracle("rmi busybox").exits_with(1).complains("Read-only file system");
+    world.coracle("rmi busybox").exits_with(1).complains("Read-only file system").complains("hint: mount the data directory writable");
     world.shell(&format!("umount {root}")).succeeds();
     world.coracle("system check").succeeds().says("The store is whole: 1 images");
 }
