@@ -73,6 +73,13 @@ fn a_repository_is_a_source_and_a_context() {
     world.outside(&words).succeeds();
     assert_eq!(fs::read_to_string(built(&world, "git://127.0.0.1/repo").join("file")).unwrap(), "two\n");
     assert_eq!(fs::read_to_string(built(&world, "git://127.0.0.1/repo#v1").join("file")).unwrap(), "one\n");
+    assert_eq!(fs::read_to_string(built(&world, "git://127.0.0.1/repo?ref=v1").join("file")).unwrap(), "one\n");
+    let piped = format!(
+        "printf 'FROM scratch\\nCOPY file /part\\n' | {} build -o out -f - git://127.0.0.1/repo#v1:sub",
+        crate::support::program().display()
+    );
+    world.outside(&["sh", "-c", &piped]).succeeds();
+    assert_eq!(fs::read_to_string(world.project().join("out/part")).unwrap(), "one\n");
     let adds = "FROM scratch\nADD git://127.0.0.1/repo#v1:sub /a\nADD --keep-git-dir=true git://127.0.0.1/repo?ref=main /b\n";
     world.file("Dockerfile", adds);
     let out = built(&world, ".");
@@ -82,6 +89,66 @@ fn a_repository_is_a_source_and_a_context() {
     world.file("Dockerfile", "FROM scratch\nADD git://127.0.0.1/repo#nope /a\n");
     world.coracle("build .").exits_with(1).complains("repository does not contain ref nope");
     world.outside(&["sh", "-c", "kill $(cat served/pid)"]).succeeds();
+}
+
+/// What was fetched is kept for the next time, is listed, and goes when that is wanted; a build after that fetches it again.
+#[test]
+fn what_was_fetched_is_listed_and_goes() {
+    if !Path::new("/usr/bin/git").exists() && !Path::new("/usr/local/bin/git").exists() {
+        return;
+    }
+    let world = World::new();
+    world.file("served/repo/file", "one\n");
+    let script = "cd served/repo && git init -q -b main && git add -A && git -c user.name=x -c user.email=x@y commit -qm one && \
+        cd .. && git daemon --detach --export-all --listen=127.0.0.1 --pid-file=pid --base-path=$PWD $PWD";
+    world.outside(&["sh", "-c", script]).succeeds();
+    let url = address(&world);
+    // Such a directory used to lead out of the checkout, and was moved into the store.
+    world.file("Dockerfile", &format!("FROM scratch\nADD git://127.0.0.1/repo?ref=main&subdir=../.. /a\nADD {url}/v2/ /b\n"));
+    let kinds = || {
+        let listed = world.coracle_with(&["builder", "du", "--format", "{{.Type}} {{.Description}}"]).succeeds().stdout;
+        let mut found: Vec<String> = listed.lines().filter(|line| line.starts_with("source.")).map(str::to_owned).collect();
+        found.sort();
+        found
+    };
+    let places = || -> Vec<usize> {
+        let count = |name: &str| fs::read_dir(world.root().join("build").join(name)).map_or(0, |found| found.count());
+        ["git", "checkouts"].map(count).to_vec()
+    };
+    for filter in ["source.git.checkout", "source.http", "source.git"] {
+        let out = built(&world, "--no-cache .");
+        assert_eq!(fs::read_to_string(out.join("a/file")).unwrap(), "one\n");
+        let all = kinds();
+        let starts: Vec<bool> = ["source.git git://", "source.git.checkout git://", "source.http http://"]
+            .map(|start| all.iter().any(|line| line.starts_with(start)))
+            .to_vec();
+        assert_eq!((starts, places()), (vec![true; 3], vec![1, 1]), "{all:?}");
+        world.coracle(&format!("builder prune -f --filter type={filter}")).succeeds();
+        assert!(kinds().len() == 2 && kinds().iter().all(|line| !line.starts_with(&format!("{filter} "))), "{filter}: {:?}", kinds());
+    }
+    built(&world, "--no-cache .");
+    world.coracle("builder prune -af").succeeds();
+    assert_eq!((kinds(), places()), (vec![], vec![0, 0]));
+    world.outside(&["sh", "-c", "kill $(cat served/pid)"]).succeeds();
+}
+
+/// A context may be an archive behind an address, or only a Dockerfile.
+#[test]
+fn a_context_is_behind_an_address() {
+    let world = World::new();
+    world.file("there/Dockerfile", "FROM scratch\nCOPY file /\n");
+    world.file("there/file", "fetched\n");
+    world.file("srv/Dockerfile", "FROM scratch\nCOPY <<E /here\nalone\nE\n");
+    world.outside(&["tar", "-czf", "srv/context.tar.gz", "-C", "there", "."]).succeeds();
+    let srv = world.project().join("srv");
+    world
+        .coracle(&format!("run -d --name web --network host -v {}:/srv:ro busybox httpd -f -p 127.0.0.1:8098 -h /srv", srv.display()))
+        .succeeds();
+    crate::support::eventually(crate::support::seconds(20), || world.fetch("127.0.0.1:8098", "/Dockerfile"));
+    assert_eq!(fs::read_to_string(built(&world, "http://127.0.0.1:8098/context.tar.gz").join("file")).unwrap(), "fetched\n");
+    assert_eq!(fs::read_to_string(built(&world, "http://127.0.0.1:8098/Dockerfile").join("here")).unwrap(), "alone\n");
+    assert!(built(&world, "-f http://127.0.0.1:8098/Dockerfile there").join("here").is_file());
+    world.coracle("build http://127.0.0.1:8098/none.tar").exits_with(1).complains("invalid response status 404");
 }
 
 /// What comes over standard input is a whole context, or only a Dockerfile.

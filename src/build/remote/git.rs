@@ -339,10 +339,10 @@ fn make_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// A directory of the checkout; only directories lead there, no link of the repository.
+/// A directory of the checkout; only directories lead there, no link of the repository, and nothing leads out of it.
 fn directory_of(tree: &Path, directory: &str) -> io::Result<PathBuf> {
     let mut path = tree.to_owned();
-    for part in directory.split('/').filter(|part| !part.is_empty()) {
+    for part in crate::paths::clean(&format!("/{directory}")).split('/').filter(|part| !part.is_empty()) {
         path.push(part);
         let found =
             fs::symlink_metadata(&path).map_err(|error| io::Error::new(error.kind(), format!("subdir not found: {directory:?}")))?;
@@ -389,6 +389,9 @@ mod tests {
         std::os::unix::fs::symlink("/etc", place.path().join("out")).unwrap();
         assert_eq!(directory_of(place.path(), "a/b").unwrap(), place.path().join("a/b"));
         assert!(directory_of(place.path(), "out").unwrap_err().to_string().contains("non-directory"));
+        for whole in ["", ".", "/", "..", "../..", "a/../.."] {
+            assert_eq!(directory_of(place.path(), whole).unwrap(), place.path(), "{whole}");
+        }
         assert!(directory_of(place.path(), "none").unwrap_err().to_string().contains("subdir not found"));
     }
 }
