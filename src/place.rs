@@ -140,7 +140,12 @@ impl Home {
 
     /// What lives only while a step of a build runs: its secrets.
     pub fn build_run(&self, id: &str) -> PathBuf {
-        self.run.join("builds").join(id)
+        self.builds_run().join(id)
+    }
+
+    /// The directories of all steps that run.
+    pub fn builds_run(&self) -> PathBuf {
+        self.run.join("builds")
     }
 
     /// A supervisor's directory: its socket, its lock.

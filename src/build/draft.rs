@@ -68,4 +68,9 @@ impl<'a> Draft<'a> {
 /// where its files are.
 pub(super) fn sweep(home: &Home, end: impl Fn(&str, &Path)) {
     making::sweep(home, KIND, |id, path| end(id, &path.join("files")));
+    // Secrets lie elsewhere, for as long as the draft of their step is there.
+    let Ok(entries) = fs::read_dir(home.builds_run()) else { return };
+    for entry in entries.flatten().filter(|entry| !home.making().join(entry.file_name()).exists()) {
+        let _ = fs::remove_dir_all(entry.path());
+    }
 }

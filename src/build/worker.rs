@@ -91,6 +91,8 @@ fn carry_out(job: &Job) -> Result<Report> {
     let cleaned = clean(&home, &job.id, &job.draft.join("files"));
     if is_orphan() {
         let _ = state::discard(&home, &job.draft);
+        // Secrets that the build would have removed.
+        let _ = std::fs::remove_dir_all(home.build_run(&job.id));
         let _ = net::sweep(&home);
     }
     let mut report = outcome?;

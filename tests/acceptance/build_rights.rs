@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::World;
+use crate::support::eventually;
+use crate::support::seconds;
 
 /// The files of the store in which a text can be found.
 fn places_of(world: &World, text: &str) -> Vec<String> {
@@ -26,6 +28,15 @@ fn an_agent_is_passed_on() {
     world.file("Dockerfile", "FROM busybox\nRUN --mount=type=ssh,required true\n");
     world.coracle("build .").exits_with(1).complains("no SSH key \"default\" forwarded from the client").complains("`--ssh default`");
     world.coracle("build --ssh default .").exits_with(1).complains("SSH_AUTH_SOCK names no agent");
+    world.file("Dockerfile", "FROM busybox\nRUN --mount=type=ssh,required --mount=type=ssh,id=two stat -c %F $SSH_AUTH_SOCK >/seen\n");
+    world.file(
+        "compose.yaml",
+        "name: agents\nservices:\n  one: { build: { context: ., ssh: { default: key, two: key } } }\n  two: { build: . }\n",
+    );
+    world.run("build one").succeeds();
+    world.coracle("run --rm agents-one cat /seen").succeeds().says("socket");
+    world.run("build --no-cache two").exits_with(1).complains("no SSH key \"default\" forwarded from the client");
+    world.run("build --no-cache --ssh default=key two").succeeds();
     let key = fs::read_to_string(world.project().join("key")).unwrap();
     let line = key.lines().nth(2).unwrap().to_owned();
     assert_eq!(places_of(&world, &line), Vec::<String>::new());
@@ -101,4 +112,41 @@ fn the_host_has_a_name_in_a_run() {
     let seen = world.coracle("run --rm gateway cat /seen").succeeds();
     let gateway = seen.stdout.lines().find_map(|line| line.strip_prefix("default via ")?.split(' ').next()).unwrap();
     assert!(seen.stdout.starts_with(&format!("{gateway}\thost\n")) && seen.stdout.ends_with("127.0.0.1\thost\n"), "{}", seen.told());
+}
+
+/// A build that was killed used to leave its secrets in files, until the machine was started anew.
+#[test]
+fn a_killed_build_leaves_no_secret() {
+    let world = World::new();
+    world.file("hidden", "pickle-sandwich-2342");
+    world.file("Dockerfile", "FROM busybox\nRUN --mount=type=secret,id=hidden sleep 1006\n");
+    let begin = || {
+        let build = world.start("build -q --secret id=hidden,src=hidden .");
+        eventually(seconds(30), || {
+            let there = world.processes().iter().any(|process| process.command == "sleep 1006");
+            if there { Ok(()) } else { Err(format!("no RUN: {}", build.stderr())) }
+        });
+        assert_eq!(places_of(&world, "pickle-sandwich").len(), 1, "where the RUN reads it");
+        build
+    };
+    let gone = || match places_of(&world, "pickle-sandwich") {
+        places if places.is_empty() => Ok(()),
+        places => Err(format!("{places:?}")),
+    };
+    let build = begin();
+    world.cut(&build);
+    build.ends();
+    eventually(seconds(20), gone);
+    let build = begin();
+    // Nobody is left who could tidy up; the next build does.
+    for process in world.engines() {
+        world.kill(&process);
+    }
+    build.ends();
+    world.file("Dockerfile", "FROM scratch\nLABEL a=b\n");
+    eventually(seconds(20), || {
+        world.coracle("build -q .").succeeds();
+        gone()
+    });
+    eventually(seconds(20), || world.left());
 }
