@@ -101,7 +101,7 @@ pub(super) fn deliver(scene: &Scene<'_>, finished: &[Finished]) -> Result<Built>
     // The same file is read for every platform.
     let warnings = finished.first().map(|one| one.warnings.clone()).unwrap_or_default();
     let told = |one: &Finished| {
-        let said = provenance::said(scene, scene.wanted.told?, (&one.materials, &one.begun));
+        let said = provenance::said(scene, scene.wanted.told.as_ref()?, (&one.materials, &one.begun));
         Some((platform(one).text(), said.statement.predicate))
     };
     let (is_image, told) = (scene.wanted.is_image(), finished.iter().filter_map(told).collect());
@@ -132,13 +132,16 @@ fn said(scene: &Scene<'_>, one: &Finished) -> Result<Vec<Said>> {
         if wanted.sbom.is_some() || wanted.provenance.is_some() {
             scene.watch.note("the store keeps no attestations: they go with what is pushed or written with --output");
         }
+        if !wanted.annotations.is_empty() {
+            scene.watch.note("the store keeps no annotations: they go with what is pushed or written with --output");
+        }
         return Ok(Vec::new());
     }
     let mut said = match &wanted.sbom {
         Some(sbom) => sbom::scan(scene, sbom, (&one.chain, &one.extras))?,
         None => Vec::new(),
     };
-    said.extend(wanted.provenance.map(|provenance| provenance::said(scene, provenance, (&one.materials, &one.begun))));
+    said.extend(wanted.provenance.as_ref().map(|provenance| provenance::said(scene, provenance, (&one.materials, &one.begun))));
     Ok(said)
 }
 

@@ -103,10 +103,14 @@ pub(super) fn chosen(annotations: &[Annotation], at: AnnotationAt, platform: &st
 }
 
 /// How much a build says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
     pub detail: Detail,
     pub form: ProvenanceForm,
+    /// Who built, as the user calls it: an address.
+    pub builder: String,
+    /// The user promises that the same comes of the same.
+    pub is_reproducible: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +135,7 @@ impl Provenance {
     /// # Errors
     /// A sentence that names the fault.
     pub fn read(text: &str) -> Result<Option<Provenance>, String> {
-        let mut provenance = Provenance { detail: Detail::Min, form: ProvenanceForm::V1 };
+        let mut provenance = Provenance { detail: Detail::Min, form: ProvenanceForm::V1, builder: String::new(), is_reproducible: false };
         for word in text.split(',').filter(|word| !word.is_empty()) {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("true" | "1", "") | ("type", "provenance") | ("disabled", "false") => {}
@@ -140,9 +144,14 @@ impl Provenance {
                 ("mode", "max" | "full") | ("max", "") => provenance.detail = Detail::Max,
                 ("version", "v1") => provenance.form = ProvenanceForm::V1,
                 ("version", "v0.2") => provenance.form = ProvenanceForm::V02,
-                // What these say is written as it is: nothing.
-                ("builder-id" | "reproducible" | "inline-only" | "filename" | "capture-usage" | "complete-materials", _) => {}
-                _ => return Err(format!("`{word}` is unknown here: write `mode=min`, `mode=max` or `false`")),
+                ("builder-id", id) => id.clone_into(&mut provenance.builder),
+                ("reproducible", value) => provenance.is_reproducible = matches!(value, "true" | "1"),
+                // It goes with the image only, and no farther, anyway.
+                ("inline-only", _) => {}
+                _ => {
+                    let known = "`mode=min|max`, `version=v1|v0.2`, `builder-id=ADDRESS`, `reproducible=true` or `false`";
+                    return Err(format!("`{word}` is unknown here: write {known}"));
+                }
             }
         }
         Ok(Some(provenance))
@@ -212,7 +221,11 @@ mod tests {
     fn provenance_is_as_much_as_is_asked_for() {
         assert_eq!(Provenance::read("false"), Ok(None));
         assert_eq!(Provenance::read("true").unwrap().unwrap().detail, Detail::Min);
-        assert_eq!(Provenance::read("mode=max,version=v0.2"), Ok(Some(Provenance { detail: Detail::Max, form: ProvenanceForm::V02 })));
-        assert!(Provenance::read("mode=more").is_err());
+        let read = Provenance::read("mode=max,version=v0.2,builder-id=https://ci/1,reproducible=true").unwrap().unwrap();
+        assert_eq!(
+            (read.detail, read.form, read.builder.as_str(), read.is_reproducible),
+            (Detail::Max, ProvenanceForm::V02, "https://ci/1", true)
+        );
+        assert!(Provenance::read("mode=more").is_err() && Provenance::read("capture-usage=true").is_err());
     }
 }

@@ -44,11 +44,11 @@ pub(super) struct Said {
 }
 
 /// Says it; `begun` is RFC 3339.
-pub(super) fn said(scene: &Scene<'_>, provenance: Provenance, of: (&[Material], &str)) -> Said {
+pub(super) fn said(scene: &Scene<'_>, provenance: &Provenance, of: (&[Material], &str)) -> Said {
     Said { file: "provenance.json".to_owned(), statement: statement(scene, provenance, of) }
 }
 
-fn statement(scene: &Scene<'_>, provenance: Provenance, (materials, begun): (&[Material], &str)) -> Statement {
+fn statement(scene: &Scene<'_>, provenance: &Provenance, (materials, begun): (&[Material], &str)) -> Statement {
     let materials: Value = materials.iter().map(Material::json).collect();
     let (request, is_whole) = request(scene, provenance.detail);
     let id = &state::random_hex()[..25];
@@ -68,12 +68,13 @@ fn statement(scene: &Scene<'_>, provenance: Provenance, (materials, begun): (&[M
                     "resolvedDependencies": materials,
                 },
                 "runDetails": {
-                    "builder": { "id": "" },
+                    "builder": { "id": provenance.builder },
                     "metadata": {
                         "invocationId": id,
                         "startedOn": begun,
                         "finishedOn": ended,
                         "buildkit_metadata": source,
+                        "buildkit_reproducible": provenance.is_reproducible,
                         "buildkit_completeness": { "request": is_whole, "resolvedDependencies": is_complete },
                     },
                 },
@@ -82,7 +83,7 @@ fn statement(scene: &Scene<'_>, provenance: Provenance, (materials, begun): (&[M
         }
         ProvenanceForm::V02 => {
             let predicate = json!({
-                "builder": { "id": "" },
+                "builder": { "id": provenance.builder },
                 "buildType": "https://mobyproject.org/buildkit@v1",
                 "materials": materials,
                 "invocation": {
@@ -95,7 +96,7 @@ fn statement(scene: &Scene<'_>, provenance: Provenance, (materials, begun): (&[M
                     "buildStartedOn": begun,
                     "buildFinishedOn": ended,
                     "completeness": { "parameters": is_whole, "environment": true, "materials": is_complete },
-                    "reproducible": false,
+                    "reproducible": provenance.is_reproducible,
                     "https://mobyproject.org/buildkit@v1#metadata": source,
                 },
             });

@@ -169,8 +169,9 @@ impl OldLimits {
             ("--cpuset-mems", &self.cpuset_mems),
             ("--isolation", &self.isolation),
         ];
-        let idle = |word: &Option<String>| word.as_deref().is_none_or(|word| matches!(word, "" | "0" | "default"));
-        let words = words.iter().filter(|(_, word)| !idle(word)).map(|(flag, _)| *flag);
+        let is_idle = |flag: &str, word: &str| matches!(word, "" | "default") || word == "0" && !flag.starts_with("--cpuset");
+        let given = words.iter().filter(|(flag, word)| word.as_deref().is_some_and(|word| !is_idle(flag, word)));
+        let words = given.map(|(flag, _)| *flag);
         let others = [("--security-opt", !self.security_opt.is_empty()), ("--squash", self.squash)];
         for flag in words.chain(others.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag)) {
             out::warn(&format!("`{flag}` makes no difference to a build"));
@@ -192,7 +193,7 @@ impl Command {
             return answers::answer(home, &wanted, (question, &watch));
         }
         if metadata.is_some() {
-            wanted.told = report::told(wanted.provenance.map(|provenance| provenance.form))?;
+            wanted.told = report::told(wanted.provenance.as_ref())?;
         }
         let built = build::build(home, &wanted, &watch).inspect_err(|_| watch.failed())?;
         // Files have no id, and where they or an archive went to standard output nothing may follow them.

@@ -82,6 +82,11 @@ fn what_cannot_be_is_refused_by_name() {
     world.run("build").exits_with(1).complains("cannot build service `one`").complains("build.isolation: hyperv");
     world.file("compose.yaml", "name: no\nservices:\n  one: { build: { context: https://127.0.0.1:9/x.tar.gz } }\n");
     world.run("build").exits_with(1).complains("cannot fetch `https://127.0.0.1:9/x.tar.gz`");
+    world.file(
+        "compose.yaml",
+        "name: no\nservices:\n  one: { build: { context: ., secrets: [{ source: s, mode: 0444 }] } }\nsecrets: { s: { file: Dockerfile } }\n",
+    );
+    world.run("build").succeeds().complains("owner and mode of `s` are not carried out");
     world.file("compose.yaml", "name: no\nservices:\n  one: { build: . }\n");
     world.run("build --check").exits_with(1).says("one:").says("JSONArgsRecommended");
 }
@@ -100,4 +105,32 @@ fn secrets_and_arguments_come_from_the_projects_environment() {
     assert_eq!(world.coracle("run --rm env-one cat /seen").succeeds().stdout, "18\n1 2\n");
     let found = world.outside(&["grep", "-rlF", "tuna-sandwich", world.root().to_str().unwrap()]);
     assert_eq!(found.stdout, "", "{}", found.told());
+}
+
+/// `--build` of up, create and run makes the image anew before it is used.
+#[test]
+fn what_is_used_is_built_before() {
+    let world = World::with_file("name: anew\nservices:\n  web: { build: ., command: sleep 1000, stop_grace_period: 0s }\n");
+    let dockerfile = |word: &str| world.file("Dockerfile", &format!("FROM busybox\nRUN echo {word} >/word\n"));
+    dockerfile("one");
+    world.run("up -d").succeeds();
+    let word = || world.container("web").sh("cat /word").stdout.trim().to_owned();
+    let first = world.container("web").id().to_owned();
+    assert_eq!(word(), "one");
+    dockerfile("two");
+    world.run("up -d").succeeds();
+    assert_eq!((world.container("web").id(), word().as_str()), (first.as_str(), "one"), "without the flag it is left alone");
+    world.run("up -d --build").succeeds();
+    assert_eq!(word(), "two");
+    assert_ne!(world.container("web").id(), first.as_str());
+    dockerfile("three");
+    let told = world.run("run --rm --build web cat /word").succeeds();
+    assert!(told.stdout.contains("three"), "{}", told.told());
+    dockerfile("four");
+    world.run("create --build").succeeds();
+    world.run("up -d").succeeds();
+    assert_eq!(word(), "four");
+    dockerfile("five\nRUN exit 9");
+    world.run("up -d --build").exits_with(1).complains("exit code: 9");
+    assert_eq!(word(), "four", "what runs is left alone when the build fails");
 }

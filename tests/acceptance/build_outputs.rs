@@ -78,6 +78,42 @@ fn a_build_is_pushed() {
         .complains("`colour` is unknown here");
 }
 
+/// Images of several platforms go out as one index, with its notes and what is said of each; a common stage is built here.
+#[test]
+fn several_platforms_are_pushed_as_one() {
+    let world = World::new();
+    let registry = OwnRegistry::start(&world, 5001, Door::Open);
+    let name = format!("{}/shop/app:1", registry.address());
+    world.file(
+        "Dockerfile",
+        "FROM --platform=$BUILDPLATFORM busybox AS tools\nARG TARGETPLATFORM BUILDPLATFORM\nRUN echo $BUILDPLATFORM $TARGETPLATFORM $(uname -m) >/made\n\
+         FROM scratch\nCOPY --from=tools /made /\n",
+    );
+    let notes = "--annotation index:i=1 --annotation manifest-descriptor[linux/arm64]:d=2 --annotation manifest:m=3 --annotation plain=4";
+    let flags = format!("--platform linux/amd64,linux/arm64 {notes} --provenance builder-id=https://ci.example/7,mode=max");
+    let told = world.coracle(&format!("build --push -t {name} {flags} --metadata-file told .")).succeeds();
+    let digest = json(&world.project().join("told"))["containerimage.digest"].as_str().unwrap().to_owned();
+    let index: Value = serde_json::from_slice(&registry.blob(&digest).unwrap()).unwrap();
+    let entries = index["manifests"].as_array().unwrap();
+    let platforms: Vec<&str> = entries.iter().map(|entry| entry["platform"]["architecture"].as_str().unwrap()).collect();
+    assert_eq!(platforms, ["amd64", "arm64", "unknown", "unknown"], "{index} {}", told.told());
+    assert_eq!((&index["annotations"]["i"], &entries[1]["annotations"]["d"]), (&Value::from("1"), &Value::from("2")), "{index}");
+    assert!(entries[0]["annotations"].is_null(), "{index}");
+    let manifest: Value = serde_json::from_slice(&registry.blob(entries[0]["digest"].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!((&manifest["annotations"]["m"], &manifest["annotations"]["plain"]), (&Value::from("3"), &Value::from("4")));
+    let hung: Value = serde_json::from_slice(&registry.blob(entries[2]["digest"].as_str().unwrap()).unwrap()).unwrap();
+    let said: Value = serde_json::from_slice(&registry.blob(hung["layers"][0]["digest"].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(said["predicate"]["runDetails"]["builder"]["id"], "https://ci.example/7");
+    for (number, architecture) in [(0, "amd64"), (1, "arm64")] {
+        world.file("Dockerfile.look", &format!("FROM {}@{}\n", name.trim_end_matches(":1"), entries[number]["digest"].as_str().unwrap()));
+        world.coracle(&format!("build -q --platform linux/{architecture} -f Dockerfile.look -o look .")).succeeds();
+        let made = fs::read_to_string(world.project().join("look/made")).unwrap();
+        assert!(made.trim_end().contains(&format!(" linux/{architecture} ")), "{made}");
+    }
+    world.coracle("build -q --annotation a=b -t stored .").succeeds();
+    world.coracle("build --annotation a=b -t stored .").succeeds().complains("the store keeps no annotations");
+}
+
 /// With a date given, the same sources are the same image to the bit, whenever and wherever they are built.
 #[test]
 fn a_dated_build_is_the_same_everywhere() {

@@ -21,12 +21,13 @@ use crate::state;
 ///
 /// # Errors
 /// The variable has another value than buildx knows.
-pub fn told(form: Option<ProvenanceForm>) -> Result<Option<Provenance>> {
-    let form = form.unwrap_or(ProvenanceForm::V02);
+pub fn told(wanted: Option<&Provenance>) -> Result<Option<Provenance>> {
+    let usual = Provenance { detail: Detail::Min, form: ProvenanceForm::V02, builder: String::new(), is_reproducible: false };
+    let said = wanted.cloned().unwrap_or(usual);
     let word = std::env::var("BUILDX_METADATA_PROVENANCE").unwrap_or_default();
     match word.as_str() {
-        "" | "min" | "true" | "1" => Ok(Some(Provenance { detail: Detail::Min, form })),
-        "max" => Ok(Some(Provenance { detail: Detail::Max, form })),
+        "" | "min" | "true" | "1" => Ok(Some(Provenance { detail: Detail::Min, ..said })),
+        "max" => Ok(Some(Provenance { detail: Detail::Max, ..said })),
         "disabled" | "false" | "0" => Ok(None),
         _ => {
             let failure = Failure::new("cannot understand BUILDX_METADATA_PROVENANCE").because(format!("it is `{word}`"));

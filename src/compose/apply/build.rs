@@ -119,8 +119,12 @@ fn attestation<T>(
 /// What is understood and makes no difference.
 fn uncarried(service: &Service) -> Vec<String> {
     let Some(build) = &service.build else { return Vec::new() };
-    let rest = build.rest.keys().filter(|key| !key.starts_with("x-"));
-    rest.map(|key| format!("`build.{key}` is not carried out")).collect()
+    let rest = build.rest.keys().filter(|key| !key.starts_with("x-")).map(|key| format!("`build.{key}` is not carried out"));
+    let has_owner = |grant: &&crate::compose::model::Grant| grant.uid.is_some() || grant.gid.is_some() || grant.mode.is_some();
+    let owned = build.secrets.iter().filter(has_owner).map(|grant| {
+        format!("`build.secrets`: owner and mode of `{}` are not carried out: the Dockerfile says them, at its --mount", grant.source)
+    });
+    rest.chain(owned).collect()
 }
 
 /// Where its files are, and its Dockerfile, which is named relative to them.
