@@ -220,7 +220,13 @@ impl Shaper<'_, '_> {
             },
             (Kind::Test, Value::Text(line)) => vec!["CMD-SHELL".to_owned(), line.to_string()],
             (_, Value::Text(text)) => vec![text.to_string()],
-            (_, Value::List(items)) => items.iter().map(|item| item.value.to_text()).collect(),
+            (_, Value::List(items)) => {
+                let broken = items.iter().enumerate().find(|(_, item)| matches!(item.value, Value::Float(_)));
+                if let Some((index, item)) = broken {
+                    return self.refuse(item, path.item(index), "text or a whole number");
+                }
+                items.iter().map(|item| item.value.to_text()).collect()
+            }
             _ => return self.refuse(node, path, "a list"),
         };
         (!words.is_empty() || matches!(kind, Kind::Command)).then(|| Json::from(words))
@@ -337,7 +343,8 @@ impl Shaper<'_, '_> {
         };
         let mut lines: Vec<String> = hosts.iter().map(|(host, address)| format!("{host}={}", bare(address))).collect();
         lines.sort();
-        (!lines.is_empty()).then(|| Json::from(lines))
+        let has_names = node.as_map().is_some_and(|map| !map.is_empty());
+        (has_names || !lines.is_empty()).then(|| Json::from(lines))
     }
 
     fn measured(&self, node: &Node, kind: Kind, path: Path<'_>) -> Option<Json> {

@@ -74,6 +74,7 @@ fn control_characters_are_refused() {
 fn numbers_are_read_as_the_attribute_wants_them() {
     let cases = [
         ("cpu_percent: \"20\"", "cpu_percent", json!(20)),
+        ("extra_hosts: {a: []}", "extra_hosts", json!([])),
         ("cpu_count: 2.0", "cpu_count", json!(2)),
         ("pids_limit: 1.5", "pids_limit", json!(1)),
         ("labels: {a: 1e400}", "labels", json!({"a": "1e400"})),
@@ -87,6 +88,7 @@ fn numbers_are_read_as_the_attribute_wants_them() {
         "storage_opt: {a: 1.5}",
         "storage_opt: {a: true}",
         "cpu_count: 1.5",
+        "group_add: [1.0]",
         "cpu_percent: 101.0",
         "blkio_config: {weight: \"5\"}",
         "volumes: [{type: tmpfs, target: /t, tmpfs: {mode: \"0\"}}]",
