@@ -145,6 +145,13 @@ impl Work<'_> {
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         let id = self.id(name)?;
         self.watched((Kind::Container, name), (Phase::Removing, Phase::Removed), &|| {
+            let removed = container::remove(self.job.home, &id, self.job.manner.volumes);
+            // The start that a killed command had asked for was carried out after we had looked.
+            let was_made = self.found(name).is_some_and(|found| found.status == Status::Created);
+            if removed.is_ok() || !was_made || !container::state(self.job.home, &id)?.is_up() {
+                return removed;
+            }
+            container::halt(self.job.home, &id, self.job.manner.grace)?;
             container::remove(self.job.home, &id, self.job.manner.volumes)
         })?;
         self.ids().remove(name);
