@@ -325,8 +325,9 @@ pub(super) fn chown(parent: impl AsFd, name: &OsStr, uid: u32, gid: u32) -> io::
     if (meta.uid, meta.gid) == (uid, gid) {
         return Ok(());
     }
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    Ok(rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    // The largest number is no id: it means the one that is there.
+    let (uid, gid) = ((uid != u32::MAX).then(|| Uid::from_raw(uid)), (gid != u32::MAX).then(|| Gid::from_raw(gid)));
+    Ok(rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Sets a name's times, in nanoseconds since 1970.
