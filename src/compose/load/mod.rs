@@ -141,6 +141,8 @@ struct Loader<'s, 'e> {
     /// Services, by file and name, of which it has been said already that what they extend cannot be had.
     given_up: RefCell<HashSet<(String, String)>>,
     texts: RefCell<HashMap<PathBuf, Arc<str>>>,
+    /// Files of the project of which it has been said that they cannot be read.
+    unreadable: RefCell<HashSet<PathBuf>>,
     /// The documents of files that have been looked at for the project's name, by their number in the session.
     parsed: RefCell<HashMap<u32, Vec<Node>>>,
 }
@@ -216,6 +218,7 @@ fn load_tree(session: &Session<'_>, (sources, leave): (&Sources, Leave), name: &
         files_read: Cell::new(0),
         given_up: RefCell::default(),
         texts: RefCell::default(),
+        unreadable: RefCell::default(),
         parsed: RefCell::default(),
     };
     *name = loader.name(&setting, sources)?;
@@ -308,9 +311,13 @@ impl Loader<'_, '_> {
     }
 
     fn read_main(&self, file: &FilePath) -> Option<Arc<str>> {
+        if self.unreadable.borrow().contains(file) {
+            return None;
+        }
         match self.read(file) {
             Ok(text) => Some(text),
             Err(error) => {
+                self.unreadable.borrow_mut().insert(file.to_owned());
                 let fault = Fault::nowhere(format!("cannot read the Compose file `{}`", self.session.shown(file))).because(&error);
                 self.session.lack();
                 let missing = error.kind() == io::ErrorKind::NotFound;

@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 pub(super) const LARGEST: u64 = 8 << 20;
 
 /// How long a named pipe waits for somebody who writes to it. Who has opened it may take his time.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A whole text file, if it is one and not too large.
 pub(super) fn read(file: &Path) -> io::Result<String> {
