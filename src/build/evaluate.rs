@@ -465,7 +465,7 @@ fn insert_empty(map: &mut Map<String, Value>, key: &str) {
 
 /// A path against a directory, shortened; a `/` or `/.` at its end stays, because COPY looks at it.
 fn in_directory(directory: &str, path: &str) -> String {
-    let mut joined = if path.starts_with('/') { path.to_owned() } else { paths::clean(&format!("/{directory}/{path}")) };
+    let mut joined = paths::clean(&if path.starts_with('/') { path.to_owned() } else { format!("/{directory}/{path}") });
     if (path.ends_with('/') || path == "." || path.is_empty()) && !joined.ends_with('/') {
         joined.push('/');
     } else if path.ends_with("/.") && !joined.ends_with("/.") {

@@ -7,7 +7,7 @@
 //! graph        which stages there are, what each stands on, which the target needs
 //! evaluate     (transfer) instructions -> steps, configuration, history; pure
 //! solve        stages side by side: a key for each step, its record or its work
-//!   context, tree, ignore, digests     what COPY reads
+//!   context, tree, sent, ignore, digests   what COPY reads
 //!   perform, copy, unpack, owner       COPY, ADD, WORKDIR into an overlay's upper directory
 //!   command, job │ worker, stubs       RUN │ in a process of its own
 //! finish, export   dates, the image, its names; files, archives, layouts, registries
@@ -57,6 +57,7 @@ mod refusals;
 mod remote;
 mod root;
 mod sbom;
+mod sent;
 mod solve;
 mod steps;
 mod stubs;

@@ -39,7 +39,7 @@ impl Mode {
     /// The mode for new directories on the way to a destination.
     pub(super) fn for_parents(&self) -> Option<u32> {
         match self {
-            Mode::Octal(mode) => Some(*mode),
+            Mode::Octal(mode) => Some(*mode & 0o777),
             Mode::Symbolic(_) => None,
         }
     }
@@ -48,7 +48,11 @@ impl Mode {
     pub(super) fn apply(&self, mode: u32, is_directory: bool) -> u32 {
         match self {
             Mode::Octal(octal) => *octal,
-            Mode::Symbolic(changes) => changes.iter().fold(mode & 0o7777, |mode, change| change.apply(mode, is_directory)),
+            Mode::Symbolic(changes) => {
+                let old = mode & 0o7777;
+                let may_execute = is_directory || old & 0o111 != 0;
+                changes.iter().fold(old, |mode, change| change.apply(mode, may_execute))
+            }
         }
     }
 }
@@ -60,13 +64,13 @@ fn clause_of(clause: &str) -> Option<Vec<Change>> {
             who | match c {
                 'u' => 0o4700,
                 'g' => 0o2070,
-                'o' => 0o1007,
-                'a' => 0o7777,
+                'o' => 0o007,
+                'a' => 0o6777,
                 _ => return None,
             },
         )
     })?;
-    let who = if at == 0 { 0o7777 } else { who };
+    let who = if at == 0 { 0o6777 } else { who };
     let mut changes = Vec::new();
     let mut rest = &clause[at..];
     while let Some(operator) = rest.chars().next() {
@@ -84,13 +88,17 @@ fn clause_of(clause: &str) -> Option<Vec<Change>> {
 }
 
 impl Change {
-    fn apply(&self, mode: u32, is_directory: bool) -> u32 {
+    /// Whether it may be executed is asked of the mode before all changes.
+    fn apply(&self, mode: u32, may_execute: bool) -> u32 {
+        // The sticky bit is nobody's; it is changed where it is named, but not for others alone.
+        let is_sticky = self.permissions.contains('t') && self.who != 0o007;
+        let who = if is_sticky { self.who | 0o1000 } else { self.who };
         let bits = self.permissions.chars().fold(0, |bits, permission| {
             bits | match permission {
                 'r' => 0o444,
                 'w' => 0o222,
                 'x' => 0o111,
-                'X' if is_directory || mode & 0o111 != 0 => 0o111,
+                'X' if may_execute || self.operator == '-' => 0o111,
                 's' => 0o6000,
                 't' => 0o1000,
                 'u' => (mode >> 6 & 7) * 0o111,
@@ -98,15 +106,12 @@ impl Change {
                 'o' => (mode & 7) * 0o111,
                 _ => 0,
             }
-        }) & self.who;
+        }) & who;
         match self.operator {
             '+' => mode | bits,
             '-' => mode & !bits,
-            _ => {
-                // `u=rx` takes away what the class had; the special bits of a directory stay unless they are named.
-                let cleared = if is_directory { self.who & 0o777 } else { self.who };
-                mode & !cleared | bits
-            }
+            // `u=rx` takes away what the class had.
+            _ => mode & !who | bits,
         }
     }
 }
@@ -126,6 +131,11 @@ mod tests {
             ("g=u", 0o700, false, 0o770),
             ("u+s", 0o755, false, 0o4755),
             ("+t", 0o777, true, 0o1777),
+            ("o+t", 0o644, false, 0o644),
+            ("=r", 0o1755, true, 0o1444),
+            ("u=rwx", 0o4755, true, 0o755),
+            ("u+x,g+X", 0o644, false, 0o744),
+            ("a-X", 0o755, false, 0o644),
         ] {
             assert_eq!(Mode::parse(text).unwrap().apply(before, directory), after, "{text} {before:o}");
         }

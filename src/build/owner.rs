@@ -12,6 +12,7 @@ const LONGEST_FILE: u64 = 4 << 20;
 /// Finds user and group of `user`, `user:group`, `:group`; a number stands for itself, and a lone one for both.
 ///
 /// A name that is not there means root, as BuildKit has it; the second value names it so that someone can be told.
+/// Nothing before or behind the colon is root's, too: `alice:` has the group 0.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -21,18 +22,17 @@ pub(super) fn find(root: &Root, text: &str) -> io::Result<((u32, u32), Option<St
         None => (text, None),
     };
     let mut unknown = None;
-    let (uid, mut gid) = match user.parse::<u32>() {
-        Ok(uid) => (uid, uid),
-        Err(_) if user.is_empty() => (0, 0),
-        Err(_) => look_up(root, "etc/passwd", user)?.unwrap_or_else(|| {
+    let (uid, mut gid) = match number(user) {
+        Some(uid) => (uid, uid),
+        None => look_up(root, "etc/passwd", user)?.unwrap_or_else(|| {
             unknown = Some(user.to_owned());
             (0, 0)
         }),
     };
-    if let Some(group) = group.filter(|group| !group.is_empty()) {
-        gid = match group.parse::<u32>() {
-            Ok(gid) => gid,
-            Err(_) => match look_up(root, "etc/group", group)? {
+    if let Some(group) = group {
+        gid = match number(group) {
+            Some(gid) => gid,
+            None => match look_up(root, "etc/group", group)? {
                 Some((found, _)) => found,
                 None => {
                     unknown = Some(group.to_owned());
@@ -46,7 +46,15 @@ pub(super) fn find(root: &Root, text: &str) -> io::Result<((u32, u32), Option<St
 
 /// Whether resolving this needs the root's files.
 pub(super) fn has_name(text: &str) -> bool {
-    text.split(':').any(|part| !part.is_empty() && part.parse::<u32>().is_err())
+    text.splitn(2, ':').any(|part| number(part).is_none())
+}
+
+/// What stands for itself; a number beyond 31 bits is a name.
+fn number(text: &str) -> Option<u32> {
+    match text {
+        "" | "root" => Some(0),
+        text => text.parse::<i32>().ok().and_then(|id| u32::try_from(id).ok()),
+    }
 }
 
 /// The third and fourth field of the line that begins with a name; a group's fourth is none of ours.
@@ -82,6 +90,9 @@ mod tests {
             ("7", (7, 7), None),
             ("7:8", (7, 8), None),
             ("ghost", (0, 0), Some("ghost")),
+            ("alice:", (1000, 0), None),
+            ("7:root", (7, 0), None),
+            ("4294967295", (0, 0), Some("4294967295")),
         ] {
             assert_eq!(find(&root, text).unwrap(), (owner, unknown.map(str::to_owned)), "{text}");
         }

@@ -21,6 +21,8 @@ use crate::build::remote::GitReference;
 use crate::build::remote::WebSource;
 use crate::build::root::Root;
 use crate::build::root::names_in;
+use crate::build::sent;
+use crate::build::sent::Sent;
 use crate::build::solve::Solver;
 use crate::build::steps::DirectoryWork;
 use crate::build::steps::FileSource;
@@ -117,6 +119,10 @@ impl Solver<'_> {
         {
             return Err(self.missing(files, work.from, step.place, required));
         }
+        let pattern = source.path.trim_start_matches('/');
+        let has_wildcard = glob::has_wildcard(pattern);
+        let read = Patterns::new(if has_wildcard || pattern.contains('\\') { Some(pattern) } else { None });
+        let read = read.map_err(|what| bad(format!("invalid includepatterns: [{pattern}]: {what}")))?;
         let mut selections = Vec::new();
         for path in files.tree.expand(&source.path).doing(reading)? {
             match files.tree.select(&path, &choice).doing(reading)? {
@@ -124,7 +130,18 @@ impl Solver<'_> {
                 None => return Err(self.missing(files, work.from, step.place, &source.path)),
             }
         }
-        Ok(selections)
+        let sent = || Sent::of(self.tasks.iter().flatten().flat_map(|task| task.steps.iter().map(|(_, step)| step)));
+        let is_empty = !selections.iter().any(|selection| source.include.is_none() || selection.items.len() > 1);
+        let there = match (work.from, sent::base(&source.path)) {
+            // What is sent is asked for by patterns, and a name is one, too.
+            (Origin::Context, path) if !has_wildcard && pattern.contains('\\') => {
+                read.matches(pattern) || sent().is_all() || path.is_empty()
+            }
+            (Origin::Context, base) if is_empty => sent().holds(&files.tree, &base).doing(reading)?,
+            (_, base) if is_empty => files.tree.holds(Path::new(base.trim_start_matches('/'))).doing(reading)?,
+            _ => true,
+        };
+        if there { Ok(selections) } else { Err(self.missing(files, work.from, step.place, &sent::base(&source.path))) }
     }
 
     /// Checks that every literal source of a step in the context is there, before anything is carried out.

@@ -231,13 +231,15 @@ pub(super) fn names_in(directory: impl AsFd) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// The extended attributes of an open file, sorted; none where the file system has none.
+/// The extended attributes of an open file that COPY keeps, sorted; none where the file system has none.
+///
+/// No others than these come into an image that BuildKit writes.
 pub(super) fn attributes(file: impl AsFd) -> Vec<(OsString, Vec<u8>)> {
     let mut list = vec![0u8; 4096];
     let Ok(length) = rustix::fs::flistxattr(&file, &mut list[..]) else { return Vec::new() };
     let names = list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
     let mut found: Vec<(OsString, Vec<u8>)> = names
-        .filter(|name| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."))
+        .filter(|name| is_kept(name))
         .filter_map(|name| {
             let name = OsStr::from_bytes(name);
             let mut value = vec![0u8; 65536];
@@ -248,6 +250,11 @@ pub(super) fn attributes(file: impl AsFd) -> Vec<(OsString, Vec<u8>)> {
         .collect();
     found.sort();
     found
+}
+
+/// Whether an extended attribute comes into an image.
+pub(super) fn is_kept(name: &[u8]) -> bool {
+    name == b"security.capability"
 }
 
 #[cfg(test)]

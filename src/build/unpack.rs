@@ -26,6 +26,7 @@ use crate::build::copy::Writer;
 use crate::build::copy::chown;
 use crate::build::copy::set_time;
 use crate::build::root::Root;
+use crate::build::root::is_kept;
 use crate::paths::inside;
 
 /// What a file is to ADD.
@@ -160,7 +161,7 @@ impl Unpacking<'_> {
         if let (true, Some(extensions)) = (kind.is_file() || kind.is_dir(), entry.pax_extensions()?) {
             let file = rustix::fs::openat(parent, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Bits::empty())?;
             for extension in extensions.flatten() {
-                if let Some(attribute) = extension.key_bytes().strip_prefix(b"SCHILY.xattr.") {
+                if let Some(attribute) = extension.key_bytes().strip_prefix(b"SCHILY.xattr.").filter(|name| is_kept(name)) {
                     // What this file system does not take is left behind.
                     let _ = rustix::fs::fsetxattr(&file, OsStr::from_bytes(attribute), extension.value_bytes(), XattrFlags::empty());
                 }
