@@ -32,6 +32,7 @@ use crate::build::steps::Step;
 use crate::build::steps::TransferWork;
 use crate::build::steps::Work;
 use crate::build::tree::Choice;
+use crate::build::tree::Item;
 use crate::build::tree::Selection;
 use crate::build::unpack;
 use crate::failure::Doing;
@@ -114,11 +115,6 @@ impl Solver<'_> {
         let bad = |what: String| self.source.fault(step.place, what);
         let choice =
             Choice { include: Patterns::new(source.include.iter()).map_err(bad)?, exclude: Patterns::new(&work.excludes).map_err(bad)? };
-        if let Some(required) = &source.required
-            && files.tree.select(Path::new(required.trim_start_matches('/')), &Choice::default()).doing(reading)?.is_none()
-        {
-            return Err(self.missing(files, work.from, step.place, required));
-        }
         let pattern = source.path.trim_start_matches('/');
         let has_wildcard = glob::has_wildcard(pattern);
         let read = Patterns::new(if has_wildcard || pattern.contains('\\') { Some(pattern) } else { None });
@@ -126,9 +122,14 @@ impl Solver<'_> {
         let mut selections = Vec::new();
         for path in files.tree.expand(&source.path).doing(reading)? {
             match files.tree.select(&path, &choice).doing(reading)? {
+                // A pivot's pattern is looked for below directories only.
+                Some(selection) if source.include.is_some() && !selection.items.first().is_some_and(|item| item.meta.is_dir()) => {}
                 Some(selection) => selections.push(selection),
                 None => return Err(self.missing(files, work.from, step.place, &source.path)),
             }
+        }
+        if let Some(required) = source.required.as_ref().filter(|required| !is_chosen(&selections, source, required)) {
+            return Err(self.missing(files, work.from, step.place, required));
         }
         let sent = || Sent::of(self.tasks.iter().flatten().flat_map(|task| task.steps.iter().map(|(_, step)| step)));
         let is_empty = !selections.iter().any(|selection| source.include.is_none() || selection.items.len() > 1);
@@ -314,4 +315,11 @@ impl Solver<'_> {
             }
         }
     }
+}
+
+/// Whether `--parents` found the path that it must find. An empty pattern finds nothing, and links on the way are not followed.
+fn is_chosen(selections: &[Selection], source: &FileSource, required: &str) -> bool {
+    let below = |item: &Item| item.below(Path::new(&source.path)).to_string_lossy().starts_with(required);
+    let mut chosen = selections.iter().flat_map(|selection| &selection.items).filter(|item| item.chosen);
+    source.include.as_ref().is_some_and(|include| !include.is_empty()) && chosen.any(below)
 }

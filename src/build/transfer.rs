@@ -336,6 +336,6 @@ fn file_source(text: &str, parents: bool) -> FileSource {
     let (pivot, pattern) = text.split_once("/./").unwrap_or(("/", text));
     let include = absolute(pattern).trim_start_matches('/').to_owned();
     let literal = !glob::has_wildcard(pivot) && !glob::has_wildcard(pattern);
-    let required = literal.then(|| absolute(&format!("{pivot}/{pattern}")));
+    let required = literal.then(|| absolute(&format!("{pivot}/{include}")));
     FileSource { path: absolute(pivot), include: Some(include), required }
 }
