@@ -24,7 +24,7 @@ use crate::failure::Result;
 use crate::place::Home;
 use crate::units;
 
-/// The commands, and which builder is meant.
+// The commands, and which builder is meant.
 #[derive(Debug, Args)]
 pub struct Group {
     /// There is one builder, this program; its names are those of `buildx create`
