@@ -38,12 +38,7 @@ fn a_run_is_given_devices_by_name() {
     world.coracle("run --rm class cat /class").succeeds().says("one two");
     world.file("Dockerfile", "FROM busybox\nRUN --device=example.com/none=x,required true\n");
     world.coracle("build --allow device .").exits_with(1).complains("required device \"example.com/none=x\" is not registered");
-    // What the host was like before is noted in /run, and must be put back by it.
-    eventually(seconds(30), || match world.left() {
-        Err(left) if left.contains("ip_forward") => Err(left),
-        _ => Ok(()),
-    });
-    world.outside(&["umount", "/run"]).succeeds();
+    world.uncover_run();
 }
 
 /// The shell sees what the failed command left; its end is the build's, and nothing is left.

@@ -52,7 +52,8 @@ fn a_device_by_name_brings_all_that_its_spec_says() {
     let told = world.coracle("run --rm --device example.com/part=one busybox sh -c 'echo $PART; cat /hooked'").succeeds();
     assert!(told.stdout.starts_with("one\n") && told.stdout.contains("arg spec"), "{}", told.told());
     world.coracle("run --rm --device example.com/part=two busybox true").exits_with(125).complains("has only one");
-    world.outside(&["umount", "/run"]).succeeds();
+    world.run("down -t 0").succeeds();
+    world.uncover_run();
 }
 
 /// Without a spec there are no GPUs, and that is said before anything is made.
@@ -63,5 +64,5 @@ fn gpus_without_a_spec_are_refused() {
     world.run("up -d").exits_with(1).complains("nvidia.com/gpu=all").complains("nvidia-ctk cdi generate");
     world.coracle("run --rm --gpus 1 busybox true").exits_with(125).complains("nvidia.com/gpu=0");
     world.coracle("run --rm --gpus driver=smoke busybox true").exits_with(125).complains("smoke");
-    world.outside(&["umount", "/run"]).succeeds();
+    world.uncover_run();
 }

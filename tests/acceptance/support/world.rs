@@ -290,6 +290,16 @@ impl World {
         wait::eventually(wait::seconds(30), || self.left());
     }
 
+    /// Takes away what a test mounted over `/run`, once the host is as it was before: what that was is noted there.
+    #[track_caller]
+    pub fn uncover_run(&self) {
+        wait::eventually(wait::seconds(30), || match self.left() {
+            Err(left) if left.contains("ip_forward") => Err(left),
+            _ => Ok(()),
+        });
+        self.outside(&["umount", "-l", "/run"]).succeeds();
+    }
+
     /// Says what is there and was not when the world began.
     pub fn left(&self) -> Result<(), String> {
         self.before.as_ref().expect("a finished world").differences(self)
