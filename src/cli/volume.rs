@@ -144,7 +144,8 @@ impl Prune {
     }
 }
 
-/// Removes the chosen volumes that no container uses, and prints their names; how many bytes that frees.
+/// Removes the chosen volumes that no container uses, and prints their names; how many bytes that frees. Volumes with options of the
+/// driver stay, as with Docker: somebody has said where their content is.
 ///
 /// # Errors
 /// The records cannot be read. One that cannot be removed is said and left.
@@ -152,7 +153,7 @@ pub fn remove_unneeded(home: &Home, chosen: impl Fn(&Volume) -> bool) -> Result<
     let users = users(home)?;
     let (mut freed, mut removed) = (0, Vec::new());
     let volumes = volume::list(home)?;
-    for found in volumes.iter().filter(|volume| chosen(volume)) {
+    for found in volumes.iter().filter(|volume| volume.options.is_empty() && chosen(volume)) {
         if users.iter().any(|(used, _)| *used == found.name) {
             continue;
         }

@@ -51,6 +51,10 @@ fn networks_and_volumes_are_what_the_file_says() {
     world.run("down -v").succeeds();
     // What is not the project's stays.
     assert_eq!(world.coracle("volume ls -q").succeeds().stdout, "outside\n");
+    // Nor does a prune touch what somebody has said the place of.
+    world.coracle("volume create -o type=tmpfs -o device=tmpfs elsewhere").succeeds();
+    world.coracle("volume prune -af").succeeds().says("outside");
+    assert_eq!(world.coracle("volume ls -q").succeeds().stdout, "elsewhere\n");
     world.coracle("network ls --format {{.Name}}").succeeds().says("shared-net");
     world.coracle("network rm shared-net").succeeds();
 }
