@@ -155,15 +155,20 @@ fn files_come_with_their_provenance() {
     assert!(listed.stdout.contains("provenance.json") && listed.stdout.contains("dir/file"), "{}", listed.told());
 }
 
+/// Makes the image `scanner`, which runs a line of the shell and has a statement to fill in.
+fn build_scanner(world: &World, scan: &str) {
+    let statement = r#"{"_type":"x","predicateType":"https://spdx.dev/Document","subject":[],"predicate":{"made":"MADE"}}"#;
+    world.file("statement", statement);
+    world.file("Dockerfile.scanner", &format!("FROM busybox\nCOPY statement /\nENTRYPOINT [\"sh\", \"-c\", \"{scan}\"]\n"));
+    world.coracle("build -q -t scanner -f Dockerfile.scanner .").succeeds();
+}
+
 /// A scanner sees the result and what it says goes with the image; the second time nobody asks it.
 #[test]
 fn a_scanner_lists_what_an_image_is_made_of() {
     let world = World::new();
-    let statement = r#"{"_type":"x","predicateType":"https://spdx.dev/Document","subject":[],"predicate":{"made":"MADE"}}"#;
-    world.file("statement", statement);
     let scan = "sed s/MADE/$(cat $BUILDKIT_SCAN_SOURCE/made)-$BUILDKIT_SCAN_EXTRA/ /statement >$BUILDKIT_SCAN_DESTINATION/sbom.spdx.json";
-    world.file("Dockerfile.scanner", &format!("FROM busybox\nCOPY statement /\nENTRYPOINT [\"sh\", \"-c\", \"{scan}\"]\n"));
-    world.coracle("build -q -t scanner -f Dockerfile.scanner .").succeeds();
+    build_scanner(&world, scan);
     world.file("Dockerfile", "FROM busybox\nRUN echo this >/made\n");
     let build = "build --progress plain -o type=oci,dest=out,tar=false --sbom generator=scanner,EXTRA=more .";
     world.coracle(build).succeeds();
@@ -181,11 +186,8 @@ fn a_scanner_lists_what_an_image_is_made_of() {
 #[test]
 fn a_scanner_looks_at_stages_and_the_context() {
     let world = World::new();
-    let statement = r#"{"_type":"x","predicateType":"https://spdx.dev/Document","subject":[],"predicate":{"made":"MADE"}}"#;
-    world.file("statement", statement);
     let scan = "x=${BUILDKIT_SCAN_SOURCE_EXTRAS:-/none}; sed s/MADE/$(cat $BUILDKIT_SCAN_SOURCE/made $x/*/made 2>/dev/null | tr '\\\\n' -)$(ls $x 2>/dev/null | tr '\\\\n' -)/ /statement >$BUILDKIT_SCAN_DESTINATION/sbom.spdx.json";
-    world.file("Dockerfile.scanner", &format!("FROM busybox\nCOPY statement /\nENTRYPOINT [\"sh\", \"-c\", \"{scan}\"]\n"));
-    world.coracle("build -q -t scanner -f Dockerfile.scanner .").succeeds();
+    build_scanner(&world, scan);
     world.file("context/made", "context\n");
     let stages = "FROM busybox AS tools\nRUN echo tools >/made\nFROM busybox AS other\nRUN echo other >/made\nFROM busybox\n\
         ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nCOPY --from=tools /made /made\nCOPY --from=other /made /other\nRUN echo this >/made\n";

@@ -68,15 +68,21 @@ fn an_interrupted_build_leaves_nothing() {
     world.coracle("images").succeeds().says("slow");
 }
 
-/// With no space left, a pull says so, leaves nothing visible, and works once there is space.
-#[test]
-fn no_space_is_said_and_leaves_nothing() {
+/// A world with 20 MB for all that it keeps, and where that is.
+fn on_a_small_disk() -> (World, String) {
     let world = World::new();
     let root = world.root().display().to_string();
     let rule = std::fs::read_to_string(world.root().join("registries.conf")).unwrap();
     world.outside(&["mount", "-t", "tmpfs", "-o", "size=20m", "small", &root]).succeeds();
     world.file("rule", &rule);
     world.outside(&["cp", "rule", &format!("{root}/registries.conf")]).succeeds();
+    (world, root)
+}
+
+/// With no space left, a pull says so, leaves nothing visible, and works once there is space.
+#[test]
+fn no_space_is_said_and_leaves_nothing() {
+    let (world, root) = on_a_small_disk();
     let told = world.coracle("pull python:3.13-slim").exits_with(1).complains("No space left on device");
     assert_eq!(world.coracle("images -q").succeeds().stdout, "", "{}", told.told());
     world.coracle("pull busybox").succeeds();
@@ -92,12 +98,7 @@ fn no_space_is_said_and_leaves_nothing() {
 /// On a full disk the end of a container could not be written down: it could not be removed any more, not with room again either.
 #[test]
 fn what_ends_on_a_full_disk_has_ended() {
-    let world = World::new();
-    let root = world.root().display().to_string();
-    let rule = std::fs::read_to_string(world.root().join("registries.conf")).unwrap();
-    world.outside(&["mount", "-t", "tmpfs", "-o", "size=20m", "small", &root]).succeeds();
-    world.file("rule", &rule);
-    world.outside(&["cp", "rule", &format!("{root}/registries.conf")]).succeeds();
+    let (world, root) = on_a_small_disk();
     for name in ["one", "two"] {
         world.coracle(&format!("run -d --name {name} busybox sleep 1000")).succeeds();
     }
